@@ -1,0 +1,59 @@
+"""File names: the only module that makes or reads them.
+
+Numbers are zero-padded so that sorted names are sorted numbers. A name that
+isn't ours is never touched.
+"""
+
+from __future__ import annotations
+
+import re
+
+MANIFEST = "MANIFEST"
+LOCK = "LOCK"
+DURABLE = "durable"
+RESERVE = "reserve"
+QUARANTINE = "quarantine"
+TEMPORARY_SUFFIX = ".tmp"
+
+_SEGMENT = re.compile(r"log-(\d{16})\.jks")
+_TABLE = re.compile(r"table-(\d{16})\.jkt")
+
+
+def segment_name(number: int) -> str:
+    """Return the file name of a log segment."""
+    return f"log-{number:016d}.jks"
+
+
+def segment_number(name: str) -> int | None:
+    """Return the number in a segment's file name, None for any other name."""
+    match = _SEGMENT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def table_name(number: int) -> str:
+    """Return the file name of a table."""
+    return f"table-{number:016d}.jkt"
+
+
+def table_number(name: str) -> int | None:
+    """Return the number in a table's file name, None for any other name."""
+    match = _TABLE.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def quarantine_name(segment: int, offset_bytes: int, epoch: int) -> str:
+    """Return the name under which bytes cut from a segment are kept."""
+    return f"log-{segment:016d}-at-{offset_bytes}-epoch-{epoch}.bin"
+
+
+def temporary_name(name: str) -> str:
+    """Return the name a file has until it is whole."""
+    return name + TEMPORARY_SUFFIX
+
+
+def is_temporary(name: str) -> bool:
+    """Whether the name is one that only an unfinished write of ours leaves behind."""
+    if not name.endswith(TEMPORARY_SUFFIX):
+        return False
+    base = name.removesuffix(TEMPORARY_SUFFIX)
+    return base == MANIFEST or segment_number(base) is not None or table_number(base) is not None

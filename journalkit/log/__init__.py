@@ -1,0 +1,1 @@
+"""The write-ahead log: segments of frames, and commits that share an fsync."""

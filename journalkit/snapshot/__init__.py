@@ -1,0 +1,1 @@
+"""Tables of sorted entries: written whole, read by block, merged in one pass."""
