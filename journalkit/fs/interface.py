@@ -48,8 +48,12 @@ class ReadableFile(Protocol):
 class WritableFile(ReadableFile, Protocol):
     """An open file that can be written at known offsets. It has no position."""
 
-    def pwrite(self, data: bytes | bytearray | memoryview, offset_bytes: int) -> int:
+    def pwrite(self, data: bytes | bytearray | memoryview, offset_bytes: int, /) -> int:
         """Write at an offset and return how many bytes were taken, possibly fewer than given.
+
+        Positional only, so that an implementation may bind the system call
+        itself. Take it from the file for each call: one kept aside would not
+        know that the file was closed.
 
         Durability: none until `sync` or `sync_data`.
         """
