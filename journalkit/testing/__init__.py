@@ -1,0 +1,15 @@
+"""Public fakes: what journalkit is proved with, for your tests too.
+
+`SimulatedDisk` is a file system that can lose power, fail, fill up and rot;
+`SimulatedClock` a clock that goes where it is told. Nothing in the package
+imports this folder.
+"""
+
+from __future__ import annotations
+
+from journalkit.testing.clock import SimulatedClock
+from journalkit.testing.disk import SimulatedDisk
+from journalkit.testing.faults import PowerCut
+from journalkit.testing.medium import Chooser
+
+__all__ = ["Chooser", "PowerCut", "SimulatedClock", "SimulatedDisk"]

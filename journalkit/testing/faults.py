@@ -1,0 +1,102 @@
+"""What goes wrong, and when: errors, short writes and the end of power.
+
+Counting starts at the call that asks for the fault, at 1. Operations are named
+as the methods of `journalkit.fs.interface` are, `describe` being a lock's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+
+MUTATING = frozenset(
+    {
+        "allocate", "create", "describe", "lock", "make_directory", "pwrite", "remove_directory", "rename", "sync",
+        "sync_data", "sync_directory", "truncate", "unlink",
+    }
+)  # fmt: skip
+OPERATIONS = MUTATING | {
+    "drop_cache", "free_bytes", "list", "open_direct", "open_read", "open_write", "pread", "size", "status",
+}  # fmt: skip
+
+
+class PowerCut(BaseException):
+    """The machine is off. Not an Exception: nothing that runs on the machine can catch it and go on."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """Which of the matching operations are meant: the nth and those right after it."""
+
+    operation: str
+    path_contains: str
+    nth: int
+    times: int | None
+    seen: int = 0
+
+    def hits(self, operation: str, path: str) -> bool:
+        if operation != self.operation or self.path_contains not in path:
+            return False
+        self.seen += 1
+        return self.seen >= self.nth and (self.times is None or self.seen < self.nth + self.times)
+
+
+class FaultPlan:
+    """Counts operations and decides which of them go wrong. Not locked: its disk is."""
+
+    def __init__(self) -> None:
+        self.operation_count = 0
+        self.lines: list[str] = []
+        self._errors: list[tuple[_Window, int]] = []
+        self._short_writes: list[tuple[_Window, int]] = []
+        self._last_operation: int | None = None
+        self._is_off = False
+
+    def fail(self, operation: str, nth: int, error: int, *, times: int | None, path_contains: str) -> None:
+        """Arrange for an operation to raise OSError."""
+        if operation not in OPERATIONS:
+            raise ValueError(f"no such operation: {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
+        self._errors.append((_Window(operation, path_contains, _counted(nth), times), error))
+
+    def short_write(self, nth: int, count_bytes: int, *, path_contains: str) -> None:
+        """Arrange for a pwrite to take only some of its bytes."""
+        self._short_writes.append((_Window("pwrite", path_contains, _counted(nth), 1), count_bytes))
+
+    def stop_after(self, count: int) -> None:
+        """Arrange for the power to go when the count-th mutating operation begins."""
+        self._last_operation = self.operation_count + _counted(count) - 1
+
+    def step(self, operation: str, path: str, detail: str = "") -> None:
+        """Let one operation begin: it is counted, and raises PowerCut or OSError if that is the plan."""
+        if operation in MUTATING and self.operation_count == self._last_operation:
+            self._is_off = True
+        if self._is_off:
+            raise PowerCut(f"before {operation} {path}")
+        if operation in MUTATING:
+            self.operation_count += 1
+            self.lines.append(f"{self.operation_count} {operation} {path}{detail}")
+        # Every window counts, so that two faults asked for together don't shift each other.
+        due = [error for window, error in self._errors if window.hits(operation, path)]
+        if due:
+            self.fails(operation, due[0])
+            raise OSError(due[0], os.strerror(due[0]), path)
+
+    def fails(self, operation: str, error: int) -> None:
+        """Note in the history that the operation just begun raised."""
+        if operation in MUTATING:
+            self.lines[-1] += f" -> {os.strerror(error)}"
+
+    def taken(self, path: str, count_bytes: int) -> int:
+        """Return how many bytes the write just begun takes."""
+        limits = [limit for window, limit in self._short_writes if window.hits("pwrite", path)]
+        taken = min([count_bytes, *itertools.islice(limits, 1)])
+        if taken < count_bytes:
+            self.lines[-1] += f" -> {taken} bytes"
+        return taken
+
+
+def _counted(nth: int) -> int:
+    if nth < 1:
+        raise ValueError(f"operations are counted from 1: {nth}")
+    return nth

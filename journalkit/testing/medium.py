@@ -1,0 +1,235 @@
+"""What a power cut may leave of a file and of a directory.
+
+Pure: operations go in, one legal state comes out, and a chooser decides which.
+The model is stricter than any one kernel, because code that is right here is
+right on all of them:
+
+- Of a file's un-synced operations each is lost, kept or, if it is a write over
+  several 512-byte sectors, torn: any subset of its sectors. What is kept is
+  applied in order; since any operation may be lost, any may be the last one.
+- A lost write that made the file longer may leave the size, with zeros.
+- Of a directory's un-synced changes of names each is lost or kept. A rename is
+  one change: it happened or it didn't.
+- A sync that failed leaves its writes clean but lost: reads show them, the next
+  sync has nothing to do for them, a power cut may take them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from journalkit.fs.tree import FileNode, Node
+
+SECTOR_BYTES = 512
+
+Chooser: TypeAlias = Callable[[int], int]
+"""Given a number of options returns one of them, from 0; 0 is always "lost" and 1 "kept"."""
+
+LOST, KEPT, TORN = 0, 1, 2
+
+
+def chooser(keep: Literal["all", "none"] | int | Chooser) -> Chooser:
+    """Return the chooser that a `keep` argument stands for; a number is a seed."""
+    if keep == "all":
+        return lambda _options: KEPT
+    if keep == "none":
+        return lambda _options: LOST
+    if isinstance(keep, int):
+        return _seeded(keep)
+    if isinstance(keep, str):
+        raise ValueError(f'keep is "all", "none", a seed or a chooser, not {keep!r}')
+    return keep
+
+
+def _seeded(seed: int) -> Chooser:
+    chance = random.Random(seed)
+    # Fair coins alone would hardly ever show nearly everything kept, or nearly nothing.
+    favourite = chance.choice((LOST, KEPT))
+    bias = chance.choice((0.0, 0.5, 0.9))
+
+    def choose(options: int) -> int:
+        return favourite if chance.random() < bias else chance.randrange(options)
+
+    return choose
+
+
+class Write(NamedTuple):
+    """Bytes put at an offset."""
+
+    offset_bytes: int
+    data: bytes
+
+    def apply(self, file: FileNode) -> None:
+        """Do it."""
+        file.write(self.data, self.offset_bytes)
+
+    def apply_crashed(self, file: FileNode, choose: Chooser) -> None:
+        """Do as much of it as the chooser wants."""
+        end = self.offset_bytes + len(self.data)
+        first, last = self.offset_bytes // SECTOR_BYTES, (end - 1) // SECTOR_BYTES
+        fate = choose(3 if last > first else 2)
+        if fate == KEPT:
+            self.apply(file)
+            return
+        if fate == TORN:
+            for sector in range(first, last + 1):
+                if choose(2) == KEPT:
+                    start = max(sector * SECTOR_BYTES, self.offset_bytes)
+                    part = self.data[start - self.offset_bytes : (sector + 1) * SECTOR_BYTES - self.offset_bytes]
+                    file.write(part, start)
+        if end > len(file.content) and choose(2) == KEPT:
+            file.grow(end)
+
+
+class Truncate(NamedTuple):
+    """The size set."""
+
+    size_bytes: int
+
+    def apply(self, file: FileNode) -> None:
+        """Do it."""
+        file.resize(self.size_bytes)
+
+    def apply_crashed(self, file: FileNode, choose: Chooser) -> None:
+        """Do it or don't."""
+        if choose(2) == KEPT:
+            self.apply(file)
+
+
+class Allocate(NamedTuple):
+    """Zeros added up to a size."""
+
+    end_bytes: int
+
+    def apply(self, file: FileNode) -> None:
+        """Do it."""
+        file.grow(self.end_bytes)
+
+    def apply_crashed(self, file: FileNode, choose: Chooser) -> None:
+        """Do it or don't."""
+        if choose(2) == KEPT:
+            self.apply(file)
+
+
+DataOperation: TypeAlias = Write | Truncate | Allocate
+State: TypeAlias = Literal["pending", "lost", "synced"]
+
+
+@dataclass(slots=True)
+class FileMedium:
+    """A file's durable bytes, and what was done to it since."""
+
+    durable: bytearray = field(default_factory=bytearray)
+    operations: list[tuple[DataOperation, State]] = field(default_factory=list)
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether a sync failed here: reads may show what the device doesn't have."""
+        return any(state == "lost" for _, state in self.operations)
+
+    def add(self, operation: DataOperation) -> None:
+        """Note an operation that no sync covers yet."""
+        self.operations.append((operation, "pending"))
+
+    def sync(self) -> None:
+        """Make everything pending durable; what an earlier failure lost stays lost."""
+        if not self.has_lost:
+            file = FileNode(0, self.durable)
+            for operation, _ in self.operations:
+                operation.apply(file)
+            self.operations.clear()
+            return
+        # A later write may lie over a lost one: the order has to be kept until somebody looks.
+        self._mark_pending("synced")
+
+    def fail_sync(self) -> None:
+        """Mark everything pending clean but lost."""
+        self._mark_pending("lost")
+
+    def _mark_pending(self, state: State) -> None:
+        self.operations = [(operation, state if old == "pending" else old) for operation, old in self.operations]
+
+    def on_device(self) -> bytes:
+        """Return what a read past the cache sees: pending writes are written back first, lost ones never.
+
+        Sizes are the kernel's own, lost or not.
+        """
+        file = FileNode(0, bytearray(self.durable))
+        for operation, state in self.operations:
+            if state == "lost" and isinstance(operation, Write):
+                file.grow(operation.offset_bytes + len(operation.data))
+            else:
+                operation.apply(file)
+        return bytes(file.content)
+
+    def after_crash(self, choose: Chooser) -> bytearray:
+        """Return the bytes that a power cut leaves."""
+        file = FileNode(0, bytearray(self.durable))
+        for operation, state in self.operations:
+            if state == "synced":
+                operation.apply(file)
+            else:
+                operation.apply_crashed(file, choose)
+        return file.content
+
+
+class Link(NamedTuple):
+    """A name given to a new file or directory."""
+
+    name: str
+    node: Node
+
+    def apply(self, entries: dict[str, Node]) -> None:
+        """Do it."""
+        entries[self.name] = self.node
+
+
+class Unlink(NamedTuple):
+    """A name taken away, whatever it stands for by then."""
+
+    name: str
+
+    def apply(self, entries: dict[str, Node]) -> None:
+        """Do it."""
+        entries.pop(self.name, None)
+
+
+class Rename(NamedTuple):
+    """A file's name exchanged for another. A file has one name: one that a lost rename left goes too."""
+
+    target: str
+    node: Node
+
+    def apply(self, entries: dict[str, Node]) -> None:
+        """Do it."""
+        for name in [name for name, node in entries.items() if node is self.node]:
+            del entries[name]
+        entries[self.target] = self.node
+
+
+NameOperation: TypeAlias = Link | Unlink | Rename
+
+
+@dataclass(slots=True)
+class DirectoryMedium:
+    """A directory's durable names, and what was done to them since."""
+
+    durable: dict[str, Node] = field(default_factory=dict)
+    operations: list[NameOperation] = field(default_factory=list)
+
+    def sync(self) -> None:
+        """Make every change of names durable."""
+        for operation in self.operations:
+            operation.apply(self.durable)
+        self.operations.clear()
+
+    def after_crash(self, choose: Chooser) -> dict[str, Node]:
+        """Return the names that a power cut leaves."""
+        entries = dict(self.durable)
+        for operation in self.operations:
+            if choose(2) == KEPT:
+                operation.apply(entries)
+        return entries
