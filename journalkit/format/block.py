@@ -1,7 +1,7 @@
 """Blocks of a table: sorted entries, or the index of other blocks, each under a checksum.
 
     data block    u32 count, entries: u16 key bytes, u32 value bytes, key, value
-    index block   u32 count, u8 level, entries: see `INDEX_ENTRY`, first key, last key
+    index block   u32 count, u8 level, entries: see `INDEX_ENTRY`, then of each the first and the last key
     either ends   u32 CRC32C, seeded with the table's salt and the block's offset
 
 Value bytes of 0xFFFFFFFF mean a tombstone. The body, all before the checksum,
@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from operator import add, le, lt
+from typing import Any, Final, NamedTuple
 
 from journalkit.format.checksum import checksum, seed_at
 from journalkit.format.layout import Field, Layout
@@ -80,12 +83,43 @@ class IndexEntry(NamedTuple):
     tombstone_count: int
 
 
-class IndexBlock(NamedTuple):
-    """A decoded index block; `firsts` are the first keys of `entries`, to bisect in."""
+@dataclass(slots=True)
+class IndexBlock:
+    """An index block as columns; `firsts`, the blocks' first keys, are there to bisect in.
+
+    A writer fills one with `add`; one that was decoded is shared and stays as it is.
+    """
 
     level: int
-    firsts: list[bytes]
-    entries: list[IndexEntry]
+    firsts: list[bytes] = field(default_factory=list)
+    lasts: list[bytes] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    entry_counts: list[int] = field(default_factory=list)
+    tombstone_counts: list[int] = field(default_factory=list)
+
+    def add(self, entry: IndexEntry) -> None:
+        """Append what is said of one more block."""
+        for column, value in zip(self._columns(), entry, strict=True):
+            column.append(value)
+
+    def entry(self, at: int) -> IndexEntry:
+        """Return what is said of the block at this place."""
+        return IndexEntry(*[column[at] for column in self._columns()])
+
+    def summary(self, offset_bytes: int, length_bytes: int) -> IndexEntry:
+        """Return what the index above has to say of this one, which is at that place of the file."""
+        return IndexEntry(
+            self.firsts[0] if self.firsts else b"",
+            self.lasts[-1] if self.lasts else b"",
+            offset_bytes,
+            length_bytes,
+            sum(self.entry_counts),
+            sum(self.tombstone_counts),
+        )
+
+    def _columns(self) -> tuple[list[Any], ...]:
+        return self.firsts, self.lasts, self.offsets, self.lengths, self.entry_counts, self.tombstone_counts
 
 
 def encode_entry(key: bytes, value: bytes | None) -> bytes:
@@ -160,25 +194,19 @@ def decode_block(block: bytes) -> Block:
     return entries
 
 
-def summarize(entries: Sequence[IndexEntry], offset_bytes: int, length_bytes: int) -> IndexEntry:
-    """Return what the index above has to say of an index block that holds `entries`."""
-    return IndexEntry(
-        entries[0].first if entries else b"",
-        entries[-1].last if entries else b"",
-        offset_bytes,
-        length_bytes,
-        sum(entry.entry_count for entry in entries),
-        sum(entry.tombstone_count for entry in entries),
-    )
-
-
-def encode_index(level: int, entries: Sequence[IndexEntry]) -> bytes:
+def encode_index(index: IndexBlock) -> bytes:
     """Return the body of an index block."""
-    pieces = [_INDEX_HEAD.pack(len(entries), level)]
-    for first, last, offset_bytes, length_bytes, count, tombstones in entries:
-        pieces.append(_INDEX_ENTRY.pack(len(first), len(last), offset_bytes, length_bytes, count, tombstones))
-        pieces += (first, last)
-    return b"".join(pieces)
+    rows = map(
+        _INDEX_ENTRY.pack,
+        map(len, index.firsts),
+        map(len, index.lasts),
+        index.offsets,
+        index.lengths,
+        index.entry_counts,
+        index.tombstone_counts,
+    )
+    keys = chain.from_iterable(zip(index.firsts, index.lasts, strict=True))
+    return b"".join((_INDEX_HEAD.pack(len(index.firsts), index.level), *rows, *keys))
 
 
 def decode_index(block: bytes, *, offset_bytes: int) -> IndexBlock:
@@ -187,41 +215,40 @@ def decode_index(block: bytes, *, offset_bytes: int) -> IndexBlock:
     The blocks it names ascend in key and in place, and lie between the header
     and the index block itself: following it always ends.
 
-    Raises MalformedError otherwise.
+    Raises MalformedError otherwise. O(len(block)), in a few passes at the speed
+    of C: a lookup that misses the cache pays for this.
     """
     end = len(block) - CRC_BYTES
     if not INDEX_BLOCK_BYTES_MIN <= len(block) <= INDEX_BLOCK_BYTES_MAX:
         raise MalformedError(f"an index block of {len(block)} bytes")
     count, level = _INDEX_HEAD.unpack_from(block)
-    if level >= LEVELS_MAX or count > (end - _INDEX_HEAD.size) // INDEX_ENTRY_BYTES or (level and not count):
+    at = _INDEX_HEAD.size + count * INDEX_ENTRY_BYTES
+    if level >= LEVELS_MAX or at > end or (level and not count):
         raise MalformedError(f"an index block of level {level} that can't hold its {count} entries")
-    unpack = _INDEX_ENTRY.unpack_from
-    entries: list[IndexEntry] = []
-    at = _INDEX_HEAD.size
-    try:
-        for _ in range(count):
-            first_bytes, last_bytes, *rest = unpack(block, at)
-            middle = at + INDEX_ENTRY_BYTES + first_bytes
-            first = block[at + INDEX_ENTRY_BYTES : middle]
-            at = middle + last_bytes
-            entries.append(IndexEntry(first, block[middle:at], *rest))
-    except struct.error:
-        raise MalformedError("an index entry reaches beyond its block", at) from None
+    rows = _INDEX_ENTRY.iter_unpack(block[_INDEX_HEAD.size : at])
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in INDEX_ENTRY.fields]
+    first_bytes, last_bytes, offsets, lengths, entry_counts, tombstone_counts = columns
+    firsts, lasts = [], []
+    for first, last in zip(first_bytes, last_bytes, strict=True):
+        middle = at + first
+        firsts.append(block[at:middle])
+        at = middle + last
+        lasts.append(block[middle:at])
     if at != end:
-        raise MalformedError("index entries don't fill their block", min(at, end))
-    _check_index(entries, offset_bytes)
-    return IndexBlock(level, [entry.first for entry in entries], entries)
+        raise MalformedError("keys don't fill their index block", min(at, end))
+    index = IndexBlock(level, firsts, lasts, offsets, lengths, entry_counts, tombstone_counts)
+    _check_index(index, offset_bytes)
+    return index
 
 
-def _check_index(entries: Sequence[IndexEntry], index_offset_bytes: int) -> None:
-    position, key = HEADER_BYTES, None
-    for first, last, offset_bytes, length_bytes, count, tombstones in entries:
-        if (key is not None and first <= key) or last < first:
-            raise MalformedError("keys in an index block don't ascend")
-        if offset_bytes < position or length_bytes < BLOCK_BYTES_MIN:
-            raise MalformedError("an index block names a block where none can be")
-        if not tombstones <= count or not count:
-            raise MalformedError("an index block names a block without entries, or with more tombstones than entries")
-        position, key = offset_bytes + length_bytes, last
-    if position > index_offset_bytes:
-        raise MalformedError("an index block names a block behind itself")
+def _check_index(index: IndexBlock, index_offset_bytes: int) -> None:
+    next_firsts = islice(index.firsts, 1, None)
+    if not (all(map(le, index.firsts, index.lasts)) and all(map(lt, index.lasts, next_firsts))):
+        raise MalformedError("keys in an index block don't ascend")
+    ends = [HEADER_BYTES, *map(add, index.offsets, index.lengths)]
+    if not all(map(le, ends, [*index.offsets, index_offset_bytes])):
+        raise MalformedError("an index block names a block where none can be")
+    if min(index.lengths, default=BLOCK_BYTES_MIN) < BLOCK_BYTES_MIN:
+        raise MalformedError("an index block names a block too short for an entry")
+    if not (all(index.entry_counts) and all(map(le, index.tombstone_counts, index.entry_counts))):
+        raise MalformedError("an index block names a block without entries, or with more tombstones than entries")

@@ -1,0 +1,143 @@
+"""The block cache: decoded blocks of many tables under one budget of memory.
+
+Eviction is second chance (CLOCK): a block goes when it comes round unread
+since it last came round. So a hit is one dict lookup and one flag, without a
+lock, and a long scan, which reads each block once, pushes out only blocks that
+nobody reads.
+
+What a block weighs is an estimate of what Python takes for it; the caller
+makes it with `decoded_bytes`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+OBJECT_BYTES = 33
+"""What CPython adds to the bytes of a `bytes` object."""
+
+LARGEST_SHARE = 4
+"""A block larger than this part of the budget isn't kept: it would push out everything else."""
+
+
+def decoded_bytes(length_bytes: int, *, objects: int, container_bytes: int) -> int:
+    """Return about what a decoded block of `length_bytes` on disk takes, split into `objects` bytes objects."""
+    return length_bytes + objects * OBJECT_BYTES + container_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """Lookups answered from memory and blocks read since the cache was made, and what it holds now."""
+
+    hits: int
+    misses: int
+    block_count: int
+    size_bytes: int
+    budget_bytes: int
+
+
+class Slot:
+    """A block in the cache; who reads it sets `read_since`."""
+
+    __slots__ = ("block", "read_since", "size_bytes")
+
+    def __init__(self, block: Any, size_bytes: int) -> None:
+        self.block = block
+        self.size_bytes = size_bytes
+        self.read_since = False
+
+
+class BlockCache:
+    """Decoded blocks, shared by the tables that were opened with it. Any thread may call anything.
+
+    `slots` and `hits` are there for `Table.get`, which does what `get` does
+    without the call.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        """Make a cache that holds about `budget_bytes`; 0 keeps nothing."""
+        self._budget_bytes = budget_bytes
+        self.slots: OrderedDict[tuple[int, int], Slot] = OrderedDict()
+        self.hits = 0
+        self._size_bytes = 0
+        self._misses = 0
+        self._table_ids = itertools.count(1)
+        self._live: set[int] = set()
+        self._forgotten: deque[int] = deque()
+        self._lock = threading.Lock()
+
+    def register(self) -> int:
+        """Return an id for a table that was opened, never given before by this cache."""
+        table_id = next(self._table_ids)
+        self._live.add(table_id)
+        return table_id
+
+    def forget(self, table_id: int) -> None:
+        """Drop a table's blocks, now or with the next `put`; nothing of it is taken from now on.
+
+        Never waits: it also runs when the garbage collector drops a table,
+        which may happen in the middle of a `put` of the same thread.
+        """
+        self._forgotten.append(table_id)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._lock.release()
+
+    def get(self, table_id: int, offset_bytes: int) -> Any:
+        """Return the decoded block at that offset of the table, None if it isn't here. O(1), no lock."""
+        slot = self.slots.get((table_id, offset_bytes))
+        if slot is None:
+            return None
+        slot.read_since = True
+        self.hits += 1
+        return slot.block
+
+    def put(self, table_id: int, offset_bytes: int, block: Any, size_bytes: int) -> None:
+        """Keep a decoded block that had to be read and takes about `size_bytes`. O(1) amortized.
+
+        The block is shared from now on: nobody changes it.
+        """
+        key = (table_id, offset_bytes)
+        with self._lock:
+            self._misses += 1
+            self._sweep()
+            if table_id not in self._live or size_bytes > self._budget_bytes // LARGEST_SHARE:
+                return
+            self._drop(key)
+            self._make_room(size_bytes)
+            self.slots[key] = Slot(block, size_bytes)
+            self._size_bytes += size_bytes
+
+    def statistics(self) -> CacheStatistics:
+        """Return counts and sizes; hits may be a few short when threads race."""
+        return CacheStatistics(self.hits, self._misses, len(self.slots), self._size_bytes, self._budget_bytes)
+
+    def _make_room(self, size_bytes: int) -> None:
+        # Readers set the flag without the lock: without a bound they could turn the clock for ever.
+        chances = len(self.slots)
+        while self._size_bytes + size_bytes > self._budget_bytes:
+            key, slot = self.slots.popitem(last=False)
+            if slot.read_since and chances:
+                chances -= 1
+                slot.read_since = False
+                self.slots[key] = slot
+            else:
+                self._size_bytes -= slot.size_bytes
+
+    def _sweep(self) -> None:
+        while self._forgotten:
+            table_id = self._forgotten.popleft()
+            self._live.discard(table_id)
+            for key in [key for key in self.slots if key[0] == table_id]:
+                self._drop(key)
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        slot = self.slots.pop(key, None)
+        if slot is not None:
+            self._size_bytes -= slot.size_bytes

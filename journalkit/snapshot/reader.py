@@ -1,0 +1,303 @@
+"""Tables, opened for reading: single keys, ranges, and every byte checked.
+
+A table is opened by its ends and read by block through a cache that all tables
+share. Each block is checked as it is read; damage raises `CorruptionError` for
+the keys it covers and leaves the others readable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from journalkit.errors import CorruptionError
+from journalkit.format.block import CRC_BYTES, Block, Entry, IndexBlock, IndexEntry
+from journalkit.format.names import table_name
+from journalkit.format.table import HEADER_BYTES, TableFooter, TableInfo
+from journalkit.fs.interface import ReadableFile, ReadableFileSystem
+from journalkit.snapshot.cache import BlockCache, decoded_bytes
+from journalkit.snapshot.source import ClosedFile, TableSource, open_source
+from journalkit.types import ABSENT, Absent
+
+VERIFY_WINDOW_BYTES = 1 << 20
+INDEX_ENTRY_OBJECT_BYTES = 180
+"""What a decoded index entry takes beside its two keys: its numbers and its places in six lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """One data block of a table, not yet read. Keys are inclusive."""
+
+    first: bytes
+    last: bytes
+    entry_count: int
+    tombstone_count: int
+    source: TableSource
+    index_entry: IndexEntry
+
+    def body(self) -> bytes:
+        """Read the block and return its body, checked, for a copy that isn't parsed."""
+        return self.source.read(self.index_entry)[:-CRC_BYTES]
+
+    def entries(self) -> Block:
+        """Read the block and return its entries in key order."""
+        return self.source.block(self.index_entry)
+
+
+class Table:
+    """One immutable table. Any thread may read; only `close` wants the others to be done."""
+
+    __slots__ = ("__weakref__", "_cache", "_finalizer", "_fs", "_root", "_slots", "_source", "_table_id", "info")
+
+    def __init__(self, fs: ReadableFileSystem, info: TableInfo, source: TableSource, cache: BlockCache) -> None:
+        """Use `open`."""
+        self.info = info
+        self._fs = fs
+        self._source = source
+        self._root = source.root
+        self._cache = cache
+        self._slots = cache.slots
+        self._table_id = cache.register()
+        self._finalizer = weakref.finalize(self, _release, source.file, cache, self._table_id)
+        self._finalizer.atexit = False  # the process's end closes descriptors by itself
+
+    @classmethod
+    def open(
+        cls, fs: ReadableFileSystem, directory: str, info: TableInfo, store_uuid: bytes, cache: BlockCache
+    ) -> Table:
+        """Open the table that the manifest records as `info`.
+
+        Raises:
+            CorruptionError: The file isn't that table, or its ends are damaged.
+            UnsupportedFormatError: It is of a later format.
+            OSError: As it comes; FileNotFoundError for a file that is gone.
+
+        Complexity:
+            Four small reads, whatever the table's size.
+        """
+        path = os.path.join(directory, table_name(info.number))
+        file = fs.open_read(path)
+        try:
+            return cls(fs, info, open_source(file, path, info, store_uuid), cache)
+        except BaseException:
+            file.close()
+            raise
+
+    @property
+    def path(self) -> str:
+        """The table's file."""
+        return self._source.path
+
+    @property
+    def footer(self) -> TableFooter:
+        """What the table says of itself: counts, sizes, LSN."""
+        return self._source.footer
+
+    def get(self, key: bytes) -> bytes | Absent | None:
+        """Return the key's encoded value, None if the table deletes it, ABSENT if it doesn't speak of it.
+
+        Raises:
+            CorruptionError: The block that would hold the key is damaged.
+            ClosedError: The table was closed.
+
+        Complexity:
+            O(log n); nothing is read for a key outside every block's range.
+        """
+        # Hot: `BlockCache.get` stands here in its own words, and hits are counted once, for the data block.
+        index, slots, table_id = self._root, self._slots, self._table_id
+        while True:
+            at = bisect_right(index.firsts, key) - 1
+            if at < 0:
+                return ABSENT
+            slot = slots.get((table_id, index.offsets[at]))
+            if slot is not None:
+                slot.read_since = True
+            if index.level:
+                index = slot.block if slot is not None else self._load_index(index, index.entry(at))
+            elif slot is not None:
+                self._cache.hits += 1
+                value: bytes | Absent | None = slot.block.get(key, ABSENT)
+                return value
+            elif key > index.lasts[at]:
+                return ABSENT
+            else:
+                return self._load_block(index.entry(at)).get(key, ABSENT)
+
+    def scan(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
+        """Yield entries, tombstones included, with start <= key < stop in key order, or in reverse.
+
+        None leaves an end open. One block is in hand at a time. A damaged block
+        raises CorruptionError when its turn comes; what was yielded before is right.
+        """
+        for index_entry in _walk(self._root, start, stop, reverse, self._index):
+            block: Block | None = self._cache.get(self._table_id, index_entry.offset_bytes)
+            if block is None:
+                block = self._load_block(index_entry)
+            inside_start = start is None or start <= index_entry.first
+            inside_stop = stop is None or index_entry.last < stop
+            if inside_start and inside_stop:
+                yield from reversed(block.items()) if reverse else block.items()
+            else:
+                yield from _part(block, start, stop, reverse)
+
+    def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
+        """Yield the data blocks that may hold keys with start <= key < stop, in order, past the cache."""
+        source = self._source
+        for entry in _walk(self._root, start, stop, False, source.index):
+            yield StoredBlock(entry.first, entry.last, entry.entry_count, entry.tombstone_count, source, entry)
+
+    def verify(self, *, from_device: bool = False) -> None:
+        """Read every byte again and check it; return if the table is sound.
+
+        Args:
+            from_device: Read past the page cache where the platform can, so
+                that what is judged is what a power cut would leave.
+
+        Raises:
+            CorruptionError: The first damage found, and which keys it costs.
+
+        Complexity:
+            O(size); memory for a window of the file and one block.
+        """
+        own = self._source
+        file = self._fs.open_direct(own.path) if from_device else own.file
+        try:
+            source = open_source(file, own.path, self.info, own.header.store)
+            windowed = replace(source, file=_Window(file))
+            _Check(source, windowed).run()
+        finally:
+            if from_device:
+                file.close()
+
+    def close(self) -> None:
+        """Close the file and drop its blocks from the cache; twice is harmless.
+
+        No other thread may be reading. Whoever still has to read gets ClosedError.
+        """
+        self._source = replace(self._source, file=ClosedFile(self._source.path))
+        self._finalizer()
+
+    def _index(self, parent: IndexBlock, entry: IndexEntry) -> IndexBlock:
+        found: IndexBlock | None = self._cache.get(self._table_id, entry.offset_bytes)
+        return found if found is not None else self._load_index(parent, entry)
+
+    def _load_index(self, parent: IndexBlock, entry: IndexEntry) -> IndexBlock:
+        index = self._source.index(parent, entry)
+        count = len(index.firsts)
+        size_bytes = decoded_bytes(
+            entry.length_bytes, objects=2 * count, container_bytes=count * INDEX_ENTRY_OBJECT_BYTES
+        )
+        self._cache.put(self._table_id, entry.offset_bytes, index, size_bytes)
+        return index
+
+    def _load_block(self, entry: IndexEntry) -> Block:
+        block = self._source.block(entry)
+        size_bytes = decoded_bytes(
+            entry.length_bytes, objects=2 * entry.entry_count, container_bytes=sys.getsizeof(block)
+        )
+        self._cache.put(self._table_id, entry.offset_bytes, block, size_bytes)
+        return block
+
+
+def _walk(
+    index: IndexBlock,
+    start: bytes | None,
+    stop: bytes | None,
+    reverse: bool,
+    child: Callable[[IndexBlock, IndexEntry], IndexBlock],
+) -> Iterator[IndexEntry]:
+    """Yield the index entries of data blocks that may hold keys of the range."""
+    low = 0 if start is None else max(bisect_right(index.firsts, start) - 1, 0)
+    high = len(index.firsts) if stop is None else bisect_left(index.firsts, stop)
+    places = range(low, high)
+    for at in reversed(places) if reverse else places:
+        if start is not None and index.lasts[at] < start:
+            continue
+        entry = index.entry(at)
+        if index.level:
+            yield from _walk(child(index, entry), start, stop, reverse, child)
+        else:
+            yield entry
+
+
+def _part(block: Block, start: bytes | None, stop: bytes | None, reverse: bool) -> Iterator[Entry]:
+    """Yield what of a block lies in the range; for the blocks at a range's ends."""
+    keys = list(block)
+    low = 0 if start is None else bisect_left(keys, start)
+    high = len(keys) if stop is None else bisect_left(keys, stop)
+    chosen = keys[low:high]
+    for key in reversed(chosen) if reverse else chosen:
+        yield key, block[key]
+
+
+def _release(file: ReadableFile, cache: BlockCache, table_id: int) -> None:
+    cache.forget(table_id)
+    file.close()
+
+
+class _Window:
+    """Reads ahead, so that a pass over small blocks costs a few large reads, direct ones above all."""
+
+    __slots__ = ("_data", "_file", "_start")
+
+    def __init__(self, file: ReadableFile) -> None:
+        self._file = file
+        self._start = 0
+        self._data = b""
+
+    def pread(self, count_bytes: int, offset_bytes: int) -> bytes:
+        low = offset_bytes - self._start
+        if low < 0 or low + count_bytes > len(self._data):
+            self._data = self._file.pread(max(count_bytes, VERIFY_WINDOW_BYTES), offset_bytes)
+            self._start, low = offset_bytes, 0
+        return self._data[low : low + count_bytes]
+
+    def size(self) -> int:
+        return self._file.size()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Check:
+    """One pass over a table: every block is read, and together they cover the file without a gap."""
+
+    def __init__(self, source: TableSource, windowed: TableSource) -> None:
+        self._source = source
+        self._windowed = windowed
+        self._position = HEADER_BYTES
+        self._block_count = 0
+        self._data_bytes = 0
+
+    def run(self) -> None:
+        """Raise CorruptionError for the first thing that is wrong."""
+        footer = self._source.footer
+        self._visit(self._source.root)
+        self._expect(footer.root_offset)
+        if (self._block_count, self._data_bytes) != (footer.block_count, footer.data_bytes):
+            raise CorruptionError("the footer counts other blocks than there are", path=self._source.path)
+
+    def _visit(self, index: IndexBlock) -> None:
+        for at in range(len(index.firsts)):
+            entry = index.entry(at)
+            if index.level:
+                self._visit(self._source.index(index, entry))
+                self._expect(entry.offset_bytes)
+            else:
+                self._expect(entry.offset_bytes)
+                self._windowed.block(entry)
+                self._block_count += 1
+                self._data_bytes += entry.length_bytes
+            self._position += entry.length_bytes
+
+    def _expect(self, offset_bytes: int) -> None:
+        if self._position != offset_bytes:
+            raise CorruptionError(
+                f"{offset_bytes - self._position} bytes belong to no block",
+                path=self._source.path,
+                offset_bytes=self._position,
+            )

@@ -1,0 +1,291 @@
+"""Tables, written: sorted entries in, one immutable file out.
+
+The file grows under a temporary name and takes its final name when it is whole
+and durable, so a table under its final name is always a whole one. Nobody
+reads it before the manifest names it; that, and reading it back, is the
+caller's part.
+
+Memory is bounded: one block, a buffer, and of the index one unfinished block
+for each level. Errors are `OSError` as they come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from journalkit.format.block import (
+    CRC_BYTES,
+    INDEX_BLOCK_BYTES_TARGET,
+    INDEX_ENTRY_BYTES,
+    INDEX_FANOUT,
+    INDEX_FANOUT_MIN,
+    Entry,
+    IndexBlock,
+    IndexEntry,
+    block_checksum,
+    block_entries,
+    encode_block,
+    encode_entry,
+    encode_index,
+)
+from journalkit.format.names import table_name, temporary_name
+from journalkit.format.table import FOOTER_BYTES, TableFooter, TableHeader, TableInfo, footer_checksum
+from journalkit.fs.atomic import publish_file, write_all
+from journalkit.fs.interface import FileSystem
+
+BLOCK_BYTES = 16 * 1024
+BUFFER_BYTES = 1 << 20
+
+SYNC_STRIDE_BYTES = 32 << 20
+"""Written bytes are synced this often, so that the log's next fsync never waits for a table's worth of them."""
+
+
+class TableWriter:
+    """Writes one table. Used by one thread; as a context manager it aborts unless finished."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: str,
+        number: int,
+        *,
+        store_uuid: bytes,
+        lsn: int,
+        salt: int,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        """Begin table `number` in `directory`, under its temporary name; a stale one is removed.
+
+        Args:
+            fs: Where to write.
+            directory: The store's directory.
+            number: The table's number. No table of that number is live: `finish` would replace it.
+            store_uuid: The store's UUID, 16 bytes.
+            lsn: The table holds the state at this LSN.
+            salt: 32 random bits, drawn for this table.
+            block_bytes: Aim for blocks of this size.
+        """
+        self._fs = fs
+        self._directory = directory
+        self._header = TableHeader(salt=salt, store=store_uuid, number=number, lsn=lsn)
+        self._block_bytes = block_bytes
+        self._name = table_name(number)
+        self._temporary = temporary_name(self._name)
+        self._offset = 0
+        self._buffer: list[bytes] = []
+        self._buffer_bytes = 0
+        self._written_bytes = 0
+        self._synced_bytes = 0
+        self._levels = [IndexBlock(0)]
+        self._level_bytes = [0]
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._pending_count = 0
+        self._pending_tombstones = 0
+        self._first = b""
+        self._last = b""
+        self._is_empty = True
+        self._block_count = 0
+        self._data_bytes = 0
+        self._ended = False
+        self._append(self._header.encode())
+        path = os.path.join(directory, self._temporary)
+        with contextlib.suppress(FileNotFoundError):
+            fs.unlink(path)
+        self._file = fs.create(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the table so far, buffered ones included."""
+        return self._offset + self._pending_bytes
+
+    def add(self, key: bytes, value: bytes | None) -> None:
+        """Append one entry: `add_all` of one."""
+        self.add_all(((key, value),))
+
+    def add_all(self, entries: Iterable[Entry]) -> None:
+        """Append entries in strict key order; None is a tombstone.
+
+        Raises:
+            ValueError: A key isn't above the one before, or key or value exceed the format; `abort`.
+            OSError: Writing failed; `abort`.
+        """
+        # Hot: a fold spends its time here, so what changes with each entry is local until a block is cut.
+        pending, block_bytes, is_empty = self._pending, self._block_bytes, self._is_empty
+        last, size_bytes, count, tombstones = self._last, self._pending_bytes, 0, 0
+        for key, value in entries:
+            if key <= last and not is_empty:
+                raise ValueError(f"key {key!r} doesn't follow {last!r}")
+            entry = encode_entry(key, value)
+            if size_bytes + len(entry) > block_bytes and pending:
+                self._pend(last, size_bytes, count, tombstones)
+                self._cut()
+                size_bytes = count = tombstones = 0
+            if not pending:
+                self._first = key
+            pending.append(entry)
+            size_bytes += len(entry)
+            count += 1
+            tombstones += value is None
+            last, is_empty = key, False
+        self._is_empty = is_empty
+        self._pend(last, size_bytes, count, tombstones)
+
+    def add_block(self, body: bytes, *, first: bytes, last: bytes, entry_count: int, tombstone_count: int) -> None:
+        """Append a whole block's entries unparsed, from the checked body of another table's block.
+
+        A small block, here or there, joins its neighbour, so that blocks that
+        lose entries fold after fold don't stay as crumbs.
+
+        Raises:
+            ValueError: The block doesn't lie above the last key, or isn't the one described.
+            OSError: Writing failed; `abort`.
+        """
+        if first <= self._last and not self._is_empty:
+            raise ValueError(f"a block from {first!r} doesn't follow {self._last!r}")
+        count, entries = block_entries(body)
+        if count != entry_count:
+            raise ValueError(f"a block of {count} entries was described as one of {entry_count}")
+        if self._pending and self._pending_bytes + len(entries) > self._block_bytes * 3 // 2:
+            self._cut()
+        if not self._pending:
+            self._first = first
+        self._pending.append(entries)
+        self._pend(last, self._pending_bytes + len(entries), count, tombstone_count)
+        self._is_empty = False
+
+    def finish(self) -> TableInfo:
+        """Close the table, make it durable under its final name and return what the manifest records.
+
+        Durability:
+            Contents and name survive a power cut once this returns.
+
+        Raises:
+            OSError: It isn't durable, or not known to be; `abort`. Never retried:
+                after a failed fsync a later success would prove nothing.
+        """
+        if self._pending:
+            self._cut()
+        root_offset, root_length, root_checksum = self._write_index()
+        total = self._levels[-1].summary(root_offset, root_length)
+        footer = TableFooter(
+            store=self._header.store,
+            number=self._header.number,
+            lsn=self._header.lsn,
+            entry_count=total.entry_count,
+            tombstone_count=total.tombstone_count,
+            block_count=self._block_count,
+            data_bytes=self._data_bytes,
+            root_offset=root_offset,
+            root_length=root_length,
+            root_checksum=root_checksum,
+        ).encode(salt=self._header.salt)
+        self._append(footer)
+        self._write_out()
+        self._file.sync()
+        self._file.close()
+        publish_file(self._fs, self._directory, self._temporary, self._name)
+        self._ended = True
+        return TableInfo(
+            number=self._header.number,
+            size_bytes=root_offset + root_length + FOOTER_BYTES,
+            entry_count=total.entry_count,
+            footer_crc=footer_checksum(footer),
+            salt=self._header.salt,
+        )
+
+    def abort(self) -> None:
+        """Give the table up and remove its temporary, as far as the file system lets us. Nothing after `finish`."""
+        if self._ended:
+            return
+        self._ended = True
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._fs.unlink(os.path.join(self._directory, self._temporary))
+
+    def _pend(self, last: bytes, size_bytes: int, count: int, tombstones: int) -> None:
+        """Note what was appended to the pending entries: their last key, their size now, how many more."""
+        self._last = last
+        self._pending_bytes = size_bytes
+        self._pending_count += count
+        self._pending_tombstones += tombstones
+
+    def _cut(self) -> None:
+        """Write the pending entries as one data block."""
+        body = encode_block(self._pending_count, self._pending)
+        offset_bytes, length_bytes, _ = self._write_block(body)
+        entry = IndexEntry(
+            self._first, self._last, offset_bytes, length_bytes, self._pending_count, self._pending_tombstones
+        )
+        self._block_count += 1
+        self._data_bytes += length_bytes
+        self._pending.clear()
+        self._pending_bytes = self._pending_count = self._pending_tombstones = 0
+        self._index(0, entry)
+
+    def _index(self, level: int, entry: IndexEntry) -> None:
+        """Add to a level's index block, and write it when it is full: always behind what it points to."""
+        if level == len(self._levels):
+            self._levels.append(IndexBlock(level))
+            self._level_bytes.append(0)
+        self._levels[level].add(entry)
+        self._level_bytes[level] += INDEX_ENTRY_BYTES + len(entry.first) + len(entry.last)
+        count = len(self._levels[level].firsts)
+        is_large = self._level_bytes[level] >= INDEX_BLOCK_BYTES_TARGET and count >= INDEX_FANOUT_MIN
+        if is_large or count == INDEX_FANOUT:
+            self._write_level(level)
+
+    def _write_level(self, level: int) -> None:
+        index = self._levels[level]
+        offset_bytes, length_bytes, _ = self._write_block(encode_index(index))
+        self._levels[level] = IndexBlock(level)
+        self._level_bytes[level] = 0
+        self._index(level + 1, index.summary(offset_bytes, length_bytes))
+
+    def _write_index(self) -> tuple[int, int, int]:
+        """Write the unfinished index blocks from the lowest up; return offset, length, checksum of the root."""
+        level = 0
+        while level < len(self._levels) - 1:
+            if self._levels[level].firsts:
+                self._write_level(level)
+            level += 1
+        return self._write_block(encode_index(self._levels[level]))
+
+    def _write_block(self, body: bytes) -> tuple[int, int, int]:
+        """Append a body and the checksum of its place; return offset, length, checksum."""
+        offset_bytes = self._offset
+        crc = block_checksum(body, salt=self._header.salt, offset_bytes=offset_bytes)
+        self._append(body)
+        self._append(crc)
+        return offset_bytes, len(body) + CRC_BYTES, int.from_bytes(crc, "little")
+
+    def _append(self, data: bytes) -> None:
+        self._offset += len(data)
+        self._buffer.append(data)
+        self._buffer_bytes += len(data)
+        if self._buffer_bytes >= BUFFER_BYTES:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        # A single large value is written as it is: joining would copy it.
+        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        write_all(self._file, data, self._written_bytes)
+        self._written_bytes += len(data)
+        self._buffer.clear()
+        self._buffer_bytes = 0
+        if self._written_bytes - self._synced_bytes >= SYNC_STRIDE_BYTES:
+            self._file.sync_data()
+            self._synced_bytes = self._written_bytes
