@@ -99,3 +99,17 @@ def _create_afresh(fs: FileSystem, path: str) -> WritableFile:
     except FileExistsError:
         fs.unlink(path)
     return fs.create(path)
+
+
+def move_file(fs: FileSystem, source: str, target: str) -> None:
+    """Give a file another name, in another directory perhaps.
+
+    Durability:
+        Once this returns, the new name and the absence of the old one survive a power cut.
+
+    Raises:
+        OSError: Which of the two names survives a power cut is unknown; the bytes do.
+    """
+    fs.rename(source, target)
+    fs.sync_directory(os.path.dirname(target))
+    fs.sync_directory(os.path.dirname(source))

@@ -1,0 +1,176 @@
+"""The manifest's bytes: a fixed header and a CBOR body, both checksummed.
+
+The manifest says what is live: which segments and tables belong to the store,
+how far the log was pruned and was known to be durable, and who writes. It is
+small, is replaced whole, and its replacement is the only commit point for
+anything that isn't a log record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from journalkit.format.checksum import checksum
+from journalkit.format.codec import CborCodec
+from journalkit.format.layout import Field, Layout
+from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.format.table import TableInfo
+
+MAGIC: Final = b"JKMAN\r\n\x1a"
+VERSION: Final = 1
+MANIFEST_BYTES_MAX: Final = 16 * 1024 * 1024
+
+HEADER = Layout(
+    Field("magic", "8s", "`JKMAN\\r\\n\\x1a`"),
+    Field("version", "H", "format version of the store, 1"),
+    Field("reserved", "H", "zero"),
+    Field("body_bytes", "I", "length of the body; nothing follows it"),
+    Field("body_checksum", "I", "CRC32C of the body"),
+    Field("header_checksum", "I", "CRC32C of all bytes before it"),
+)
+HEADER_BYTES: Final = HEADER.size
+_CRC_BYTES: Final = 4
+_UUID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEnd:
+    """Where a segment that takes no more records ends.
+
+    `checksum` is the header checksum of its last frame (0 if it has none);
+    an unsealed one was ended by recovery, and bytes behind `end_bytes` mean
+    nothing.
+    """
+
+    last_lsn: int
+    end_bytes: int
+    checksum: int
+    sealed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """One segment of the log; `first_lsn` is 0 for one prepared ahead, `end` None until it is known."""
+
+    number: int
+    salt: int
+    epoch: int
+    first_lsn: int
+    end: SegmentEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEntry:
+    """The state at `lsn`: tables, newest first."""
+
+    lsn: int
+    created_us: int
+    tables: tuple[TableInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is live in a store's directory.
+
+    `segments` are in log order; `snapshots` newest first.
+    `durable_lsn` is a promise; `pruned_lsn` says what of the log is gone.
+    """
+
+    store: bytes
+    kind: str
+    codec: str
+    created_us: int
+    generation: int
+    epoch: int
+    writer: bytes
+    segments: tuple[SegmentEntry, ...]
+    snapshots: tuple[SnapshotEntry, ...]
+    pruned_lsn: int
+    durable_lsn: int
+    next_segment: int
+    next_table: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def next_generation(self, **changes: Any) -> Manifest:
+        """Return the manifest that would replace this one."""
+        return replace(self, generation=self.generation + 1, **changes)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the whole file."""
+    body = CborCodec().encode(_as_plain(manifest))
+    head = HEADER.pack(
+        magic=MAGIC, version=VERSION, reserved=0, body_bytes=len(body), body_checksum=checksum(body), header_checksum=0
+    )[:-_CRC_BYTES]
+    return head + checksum(head).to_bytes(_CRC_BYTES, "little") + body
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Return what a manifest file says.
+
+    Raises:
+        MalformedError: It isn't a manifest, or is damaged.
+        NewerFormatError: It is whole, and of a later version.
+    """
+    head, body = data[:HEADER_BYTES], data[HEADER_BYTES:]
+    fields = HEADER.unpack(head)
+    if fields["magic"] != MAGIC:
+        raise MalformedError("not a manifest")
+    if checksum(head[:-_CRC_BYTES]) != fields["header_checksum"]:
+        raise MalformedError("the manifest's header is damaged")
+    if fields["version"] != VERSION or fields["reserved"]:
+        raise NewerFormatError(
+            f"a store of format {fields['version']}.{fields['reserved']}, this version reads {VERSION}.0"
+        )
+    if fields["body_bytes"] != len(body) or checksum(body) != fields["body_checksum"]:
+        raise MalformedError("the manifest's body is damaged", HEADER_BYTES)
+    try:
+        return _from_plain(CborCodec().decode(body))
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise MalformedError(f"the manifest's body doesn't say what a manifest must ({error!r})", HEADER_BYTES) from error
+
+
+def _as_plain(manifest: Manifest) -> dict[str, Any]:
+    plain = asdict(manifest)
+    for name in ("segments", "snapshots"):
+        plain[name] = [dict(entry) for entry in plain[name]]
+    for entry in plain["snapshots"]:
+        entry["tables"] = list(entry["tables"])
+    plain["metadata"] = dict(manifest.metadata)
+    return plain
+
+
+def _from_plain(plain: dict[str, Any]) -> Manifest:
+    segments = tuple(_segment(entry) for entry in plain.pop("segments"))
+    snapshots = tuple(_snapshot(entry) for entry in plain.pop("snapshots"))
+    manifest = Manifest(segments=segments, snapshots=snapshots, **plain)
+    _check(manifest)
+    return manifest
+
+
+def _segment(plain: dict[str, Any]) -> SegmentEntry:
+    end = plain.pop("end")
+    return SegmentEntry(end=SegmentEnd(**end) if end is not None else None, **plain)
+
+
+def _snapshot(plain: dict[str, Any]) -> SnapshotEntry:
+    tables = tuple(TableInfo(**table) for table in plain.pop("tables"))
+    return SnapshotEntry(tables=tables, **plain)
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise MalformedError where fields contradict each other: whole bytes can still be wrong."""
+    numbers = [entry.number for entry in manifest.segments]
+    lsns = [entry.lsn for entry in manifest.snapshots]
+    if len(manifest.store) != _UUID_BYTES or len(manifest.writer) != _UUID_BYTES:
+        raise MalformedError("an identity has the wrong length", HEADER_BYTES)
+    if numbers != sorted(set(numbers)):
+        raise MalformedError(f"segments {numbers} are out of order", HEADER_BYTES)
+    if lsns != sorted(lsns, reverse=True) or any(not entry.tables for entry in manifest.snapshots):
+        raise MalformedError("snapshots are out of order or empty", HEADER_BYTES)
+    if numbers and manifest.next_segment <= numbers[-1]:
+        raise MalformedError("the next segment's number is taken", HEADER_BYTES)
+    if lsns and not manifest.pruned_lsn <= lsns[-1]:
+        raise MalformedError("the log was pruned beyond the oldest snapshot", HEADER_BYTES)

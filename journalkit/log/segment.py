@@ -1,0 +1,145 @@
+"""The writer's end of one segment: bytes at known offsets, into space prepared ahead.
+
+A segment knows how far it was written and which bytes it can't vouch for; it
+doesn't know what a record is. Who calls it holds the log's leadership, so
+nothing here is locked.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from journalkit.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
+from journalkit.format.manifest import SegmentEnd, SegmentEntry
+from journalkit.format.names import segment_name
+from journalkit.format.segment import HEADER_BYTES, SEAL_PAYLOAD_BYTES, SegmentHeader
+from journalkit.fs.atomic import write_all
+from journalkit.fs.full import is_full
+from journalkit.fs.interface import FileSystem, WritableFile
+from journalkit.log.attempt import SyncAttempt
+
+STEP_BYTES_MIN = 64 * 1024
+STEP_BYTES_MAX = 8 * 1024 * 1024
+SEAL_BYTES = FRAME_HEADER_BYTES + SEAL_PAYLOAD_BYTES
+_ALIGNMENT_BYTES = 4096
+
+
+class SegmentWriter:
+    """One segment that may take bytes.
+
+    `end_bytes` is where the next frame goes; `last_checksum` the header
+    checksum of the last frame; `entry` what a manifest says of it.
+    """
+
+    def __init__(self, file: WritableFile, path: str, entry: SegmentEntry) -> None:
+        self.file = file
+        self.path = path
+        self.entry = entry
+        self.end_bytes = HEADER_BYTES
+        self.last_checksum = 0
+        self._prepared_bytes = 0
+        self._unsure_until_bytes = 0
+
+    @classmethod
+    def create(cls, fs: FileSystem, directory: str, entry: SegmentEntry) -> SegmentWriter:
+        """Create the segment's file with its first stretch prepared; nothing is durable yet.
+
+        Raises:
+            OSError: No file is left behind, as far as the disk lets us.
+        """
+        path = os.path.join(directory, segment_name(entry.number))
+        file = fs.create(path)
+        segment = cls(file, path, entry)
+        try:
+            segment.prepare(STEP_BYTES_MIN)
+        except OSError:
+            file.close()
+            with suppress(OSError):
+                fs.unlink(path)
+            raise
+        return segment
+
+    def prepare(self, through_bytes: int) -> None:
+        """Make sure that writes before `through_bytes` need no more room.
+
+        Steps double with use, so that a small log stays small and a busy one
+        allocates seldom. On a full disk exactly what is needed is tried last.
+
+        Raises:
+            OSError: No room (ENOSPC, EDQUOT, EFBIG); what was prepared stays.
+        """
+        if through_bytes <= self._prepared_bytes:
+            return
+        step = min(max(self._prepared_bytes, STEP_BYTES_MIN), STEP_BYTES_MAX)
+        target = max(self._prepared_bytes + step, _aligned(through_bytes))
+        try:
+            self.file.allocate(self._prepared_bytes, target - self._prepared_bytes)
+        except OSError as error:
+            if not is_full(error) or target == _aligned(through_bytes):
+                raise
+            target = _aligned(through_bytes)
+            self.file.allocate(self._prepared_bytes, target - self._prepared_bytes)
+        self._prepared_bytes = target
+
+    def write(self, data: bytes, offset_bytes: int) -> None:
+        """Write whole frames at `offset_bytes`, the current end; the end doesn't move yet.
+
+        Repeating it after an interruption is harmless: same bytes, same place.
+
+        Raises:
+            OSError: Part of it may stand in the file, until `withdraw`.
+        """
+        end = offset_bytes + len(data)
+        if end + SEAL_BYTES > self._prepared_bytes:
+            # Room for a seal is always there: closing works on a full disk.
+            self.prepare(end + SEAL_BYTES)
+        self._unsure_until_bytes = end
+        written = self.file.pwrite(data, offset_bytes)
+        if written != len(data):
+            write_all(self.file, memoryview(data)[written:], offset_bytes + written)
+
+    def accept(self, end_bytes: int, last_checksum: int) -> None:
+        """Vouch for everything before `end_bytes`: it was written whole."""
+        self.last_checksum = last_checksum
+        self.end_bytes = self._unsure_until_bytes = end_bytes
+
+    def withdraw(self) -> None:
+        """Erase, durably, what a failed `write` may have left behind the end.
+
+        Otherwise a frame of a commit that was refused could come to stand
+        behind a later, shorter one and be replayed.
+
+        Raises:
+            OSError: It is still there; no frame may be appended.
+        """
+        if self._unsure_until_bytes > self.end_bytes:
+            write_all(self.file, bytes(self._unsure_until_bytes - self.end_bytes), self.end_bytes)
+            SyncAttempt(self.file).run()
+            self._unsure_until_bytes = self.end_bytes
+
+    def write_header(self, header: SegmentHeader) -> None:
+        """Write the header; after `sync` the segment may take frames."""
+        self.prepare(HEADER_BYTES)
+        write_all(self.file, header.encode(), 0)
+
+    def begin(self, first_lsn: int) -> None:
+        """Take records from `first_lsn` on: the header is written."""
+        entry = self.entry
+        self.entry = SegmentEntry(entry.number, entry.salt, entry.epoch, first_lsn)
+        self.accept(HEADER_BYTES, 0)
+
+    def trim(self, end_bytes: int) -> None:
+        """Give prepared room behind `end_bytes` back. Not durable until synced."""
+        self.file.truncate(end_bytes)
+        self._prepared_bytes = end_bytes
+
+    def ended(self, last_lsn: int, *, sealed: bool) -> SegmentEntry:
+        """Return the manifest's entry of this segment once it takes no more frames."""
+        end = SegmentEnd(last_lsn, self.end_bytes, self.last_checksum, sealed)
+        entry = self.entry
+        return SegmentEntry(entry.number, entry.salt, entry.epoch, entry.first_lsn, end)
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

@@ -1,0 +1,84 @@
+"""What can be chosen when a store is opened, checked once and then never again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from journalkit.errors import KeyTypeError, KeyValueError, UsageError
+from journalkit.types import SYNC_MODES, Sync
+
+Compaction: TypeAlias = Literal["thread", "manual"]
+COMPACTION_MODES: Final[tuple[Compaction, ...]] = ("thread", "manual")
+Duration: TypeAlias = "float | int | timedelta"
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a store behaves while it is open; nothing here is stored.
+
+    Attributes:
+        sync: What an acknowledgement means by default.
+        sync_interval_ms: Under "interval", how long a record may wait for its fsync.
+        compaction: "thread" folds in the background, "manual" only on `compact()`.
+        keep_snapshots: How many snapshots, and the log that the oldest needs, are kept.
+        max_recovery_s: The tail is folded before replaying it would take longer than this.
+        max_age_s: A tail with anything in it is folded when its oldest record is this old.
+        fold_bytes_min: The log tail is not folded for its size before it has this many bytes.
+        fold_ratio: Nor before it is this many times the size of the newest snapshot.
+        segment_bytes_max: A segment is rotated when it reaches this size.
+        cache_bytes: Budget of the cache of decoded blocks.
+    """
+
+    sync: Sync = "always"
+    sync_interval_ms: int = 100
+    compaction: Compaction = "thread"
+    keep_snapshots: int = 2
+    max_recovery_s: float = 10.0
+    max_age_s: float = 3600.0
+    fold_bytes_min: int = 16 * MIB
+    fold_ratio: float = 1.0
+    segment_bytes_max: int = 64 * MIB
+    cache_bytes: int = 32 * MIB
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense. Raises UsageError."""
+        check_sync(self.sync)
+        if self.compaction not in COMPACTION_MODES:
+            raise UsageError(f"compaction={self.compaction!r} is none of {', '.join(COMPACTION_MODES)}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise KeyTypeError(f"{name}={value!r} is not a number")
+            if not value >= least:
+                raise KeyValueError(f"{name}={value!r} is below {least}")
+
+
+_LEAST: Final[dict[str, float]] = {
+    "sync_interval_ms": 1,
+    "keep_snapshots": 1,
+    "max_recovery_s": 0.001,
+    "max_age_s": 0.001,
+    "fold_bytes_min": 1,
+    "fold_ratio": 0,
+    "segment_bytes_max": 4096,
+    "cache_bytes": 0,
+}
+
+
+def check_sync(sync: Any) -> None:
+    """Raise UsageError if `sync` is no sync mode."""
+    if sync not in SYNC_MODES:
+        raise UsageError(f"sync={sync!r} is none of {', '.join(SYNC_MODES)}")
+
+
+def seconds(duration: Duration, name: str) -> float:
+    """Return a duration as seconds: a number of them, or a timedelta. Raises UsageError for anything else."""
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    if isinstance(duration, bool) or not isinstance(duration, int | float):
+        raise KeyTypeError(f"{name}={duration!r} is neither seconds nor a timedelta")
+    return float(duration)

@@ -1,0 +1,117 @@
+"""Recovery without its consequences: what is in a directory, and what would be done about it.
+
+Everything here reads and nothing writes: `verify`, `info`, `mode="r"` and a
+dry run are this; opening for writing is this and then `recovery.apply`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from journalkit.errors import CorruptionError, StoreNotFoundError, UsageError
+from journalkit.format import names
+from journalkit.format.manifest import Manifest
+from journalkit.fs.interface import ReadableFileSystem
+from journalkit.manifest import read_manifest
+from journalkit.recovery.plan import Damage, Plan, make_plan
+from journalkit.recovery.scan import LogScan, Sink, scan_log
+from journalkit.recovery.snapshots import SnapshotChoice, choose_snapshot
+from journalkit.recovery.strays import Strays, find_strays
+from journalkit.snapshot.cache import BlockCache
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at a store's directory gave."""
+
+    manifest: Manifest
+    snapshot: SnapshotChoice
+    scan: LogScan
+    plan: Plan
+    strays: Strays
+
+
+def require_manifest(fs: ReadableFileSystem, directory: str) -> Manifest:
+    """Return the manifest of the store in `directory`.
+
+    Raises:
+        StoreNotFoundError: There is nothing of ours.
+        UsageError: The path is not a directory.
+        CorruptionError: There are segments or tables, and no sound manifest.
+        UnsupportedFormatError: A later version wrote it.
+    """
+    status = fs.status(directory)
+    if status is not None and not status.is_directory:
+        raise UsageError(f"{directory} is a file; a store is a directory, name another path")
+    manifest = read_manifest(fs, directory) if status is not None else None
+    if manifest is not None:
+        return manifest
+    if status is not None:
+        refuse_remains(fs, directory)
+    raise StoreNotFoundError(
+        f"{directory}: there is no store; check the path, or open it for writing to create one", path=directory
+    )
+
+
+def refuse_remains(fs: ReadableFileSystem, directory: str) -> None:
+    """Raise CorruptionError if the directory holds segments or tables: without a manifest they are no new store."""
+    for name in fs.list(directory):
+        if names.segment_number(name) is not None or names.table_number(name) is not None:
+            raise CorruptionError(
+                f"the manifest is missing beside {name}",
+                path=os.path.join(directory, names.MANIFEST),
+                next_step="restore the directory from a backup, or copy what is intact with `journalkit salvage`",
+            )
+
+
+def look(
+    fs: ReadableFileSystem,
+    directory: str,
+    manifest: Manifest,
+    cache: BlockCache,
+    sink: Sink,
+    *,
+    deep: bool = False,
+    bypass_cache: bool = False,
+) -> Found:
+    """Choose a snapshot, scan the log behind it into `sink`, and plan. `deep` checks every byte of both.
+
+    Raises:
+        CorruptionError: No snapshot can be used. Damage in the log is not raised: it stands in the plan.
+        UnsupportedFormatError: Something is of a later version.
+        OSError: The files can't be read.
+    """
+    snapshot = choose_snapshot(fs, directory, manifest, cache, deep=deep)
+    try:
+        scan = scan_log(
+            fs,
+            directory,
+            manifest,
+            after_lsn=max(snapshot.lsn, manifest.pruned_lsn),
+            sink=sink,
+            everything=deep,
+            bypass_cache=bypass_cache,
+        )
+        plan = make_plan(manifest, scan)
+        strays = find_strays(fs, directory, manifest)
+    except BaseException:
+        for table in snapshot.tables:
+            table.close()
+        raise
+    damage = plan.damage + strays.damage
+    if snapshot.lsn > plan.last_lsn and not damage:
+        damage += (Damage(names.MANIFEST, f"the log ends at LSN {plan.last_lsn}, before the snapshot", None, snapshot.lsn),)
+    return Found(manifest, snapshot, scan, _with_damage(plan, damage), strays)
+
+
+def _with_damage(plan: Plan, damage: tuple[Damage, ...]) -> Plan:
+    return Plan(
+        segments=plan.segments,
+        dropped=plan.dropped,
+        last_lsn=plan.last_lsn,
+        floor_lsn=plan.floor_lsn,
+        cuts=plan.cuts,
+        damage=damage,
+        sealed=plan.sealed,
+    )

@@ -1,0 +1,236 @@
+"""The scan: what the files of a log are, without a judgement.
+
+One pass over the segments in order. Records of the unbroken run are handed to
+a sink as they are read, so that nothing is read twice; whether the run may be
+believed is for `journalkit.recovery.plan` to say, and a caller that is refused
+throws the sink's work away. Takes a file system that can't write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
+
+from journalkit.errors import UnsupportedFormatError
+from journalkit.format.frame import Fault, Frame, Kind, is_known, may_ignore
+from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.format.manifest import Manifest, SegmentEntry
+from journalkit.format.names import segment_name
+from journalkit.format.segment import HEADER_BYTES, DurableSlot, SegmentHeader, decode_header, decode_seal
+from journalkit.fs.interface import ReadableFile, ReadableFileSystem
+from journalkit.log.durable import read_durable
+from journalkit.log.reader import SegmentReader
+
+Sink: TypeAlias = Callable[[Frame], None]
+
+GAP: Final = "gap"
+"""What a run ends at where a whole frame has an LSN that doesn't follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """Whole frames found behind the end of the run."""
+
+    frames: int = 0
+    first_lsn: int = 0
+    last_lsn: int = 0
+    durable_lsn: int = 0
+    sealed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScan:
+    """What one segment is.
+
+    `present` is whether the file is there at all, `header` its header if that
+    passed, `header_fault` why not. The run of whole, consecutive frames goes
+    to `end_bytes` and LSN `last_lsn`; `stop` names what is there instead of the
+    next frame, "" if the run ended with a seal or where the manifest ends it.
+    `content_end_bytes` is behind the last byte that isn't zero. A segment that
+    holds nothing new is only looked at by header and size (`scanned` False).
+    """
+
+    entry: SegmentEntry
+    present: bool = True
+    size_bytes: int = 0
+    header: SegmentHeader | None = None
+    header_fault: str = ""
+    scanned: bool = True
+    records: int = 0
+    last_lsn: int = 0
+    end_bytes: int = HEADER_BYTES
+    checksum: int = 0
+    sealed: bool = False
+    stop: str = ""
+    stop_lsn: int | None = None
+    content_end_bytes: int = 0
+    beyond: Beyond = field(default_factory=Beyond)
+
+    @property
+    def is_blank(self) -> bool:
+        """Prepared ahead and never used: not one byte is set."""
+        return self.present and self.header is None and self.content_end_bytes == 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogScan:
+    """Every segment that the manifest names, in order, and what the durable slot says."""
+
+    segments: tuple[SegmentScan, ...]
+    slot: DurableSlot | None
+    records_sunk: int
+
+
+def scan_log(
+    fs: ReadableFileSystem,
+    directory: str,
+    manifest: Manifest,
+    *,
+    after_lsn: int,
+    sink: Sink,
+    everything: bool = False,
+    bypass_cache: bool = False,
+) -> LogScan:
+    """Scan the log of `manifest`; records above `after_lsn` of the unbroken run go to `sink`, in order.
+
+    Segments that end at or below `after_lsn` are only looked at by header and
+    size unless `everything` is asked for. With `bypass_cache` segments whose
+    end no manifest promises are read from the device, where possible.
+
+    Raises:
+        UnsupportedFormatError: A record of a kind that this version must not pass over.
+        OSError: The files can't be read.
+    """
+    # The slot first: whatever it promises was in the files before they are read.
+    slot = read_durable(fs, directory)
+    scans: list[SegmentScan] = []
+    sunk, last_lsn, unbroken = 0, manifest.pruned_lsn, True
+
+    def count(frame: Frame) -> None:
+        nonlocal sunk
+        if frame.lsn > after_lsn:
+            sink(frame)
+            sunk += 1
+
+    for entry in manifest.segments:
+        end = entry.end
+        skip = end is not None and end.last_lsn <= after_lsn and not everything
+        file = _open(fs, os.path.join(directory, segment_name(entry.number)), bypass_cache and end is None)
+        if file is None:
+            scans.append(SegmentScan(entry, present=False, last_lsn=last_lsn))
+            unbroken = False
+            continue
+        try:
+            scan = _scan_header(file, SegmentScan(entry, size_bytes=file.size(), last_lsn=last_lsn))
+            if skip and end is not None and scan.header is not None:
+                scan = replace(
+                    scan,
+                    scanned=False,
+                    last_lsn=end.last_lsn,
+                    end_bytes=end.end_bytes,
+                    checksum=end.checksum,
+                    sealed=end.sealed,
+                    content_end_bytes=end.end_bytes,
+                )
+            else:
+                scan = _scan_frames(file, scan, count if unbroken else _ignore, directory)
+        finally:
+            file.close()
+        scans.append(scan)
+        last_lsn = scan.last_lsn
+        unbroken = unbroken and not scan.stop and (scan.header is not None or scan.is_blank)
+    return LogScan(tuple(scans), slot, sunk)
+
+
+def _open(fs: ReadableFileSystem, path: str, bypass_cache: bool) -> ReadableFile | None:
+    try:
+        return fs.open_direct(path) if bypass_cache else fs.open_read(path)
+    except FileNotFoundError:
+        return None
+
+
+def _ignore(frame: Frame) -> None:
+    """A record behind damage: counted, never believed."""
+
+
+def _scan_header(file: ReadableFile, scan: SegmentScan) -> SegmentScan:
+    data = file.pread(HEADER_BYTES, 0)
+    try:
+        return replace(scan, header=decode_header(data), content_end_bytes=HEADER_BYTES)
+    except NewerFormatError as error:
+        raise UnsupportedFormatError(f"{segment_name(scan.entry.number)}: {error}; upgrade journalkit") from error
+    except MalformedError as error:
+        return replace(scan, header_fault=error.reason if any(data) else "blank")
+
+
+def _scan_frames(file: ReadableFile, scan: SegmentScan, sink: Sink, directory: str) -> SegmentScan:
+    entry, size = scan.entry, scan.size_bytes
+    reader = SegmentReader(file, entry.salt)
+    if scan.header is None:
+        beyond = _beyond(reader, 0, size)
+        return replace(scan, end_bytes=0, content_end_bytes=reader.content_end(0, size), beyond=beyond)
+    # What recovery once ended unsealed ends there for good; bytes behind it mean nothing.
+    ended = entry.end is not None and not entry.end.sealed
+    limit = min(entry.end.end_bytes, size) if entry.end is not None and ended else size
+    lsn, end, checksum, records, sealed = scan.header.first_lsn - 1, HEADER_BYTES, 0, 0, False
+    stop, stop_lsn = "", None
+    for frame in reader.frames(HEADER_BYTES, limit):
+        if frame.kind == Kind.SEAL:
+            sealed = frame.lsn == lsn and _seals(frame, scan.header.first_lsn)
+            stop = "" if sealed else GAP
+        elif frame.lsn != lsn + 1:
+            stop, stop_lsn = GAP, frame.lsn
+        if stop:
+            break
+        end, checksum = frame.end_bytes, frame.checksum
+        if sealed:
+            break
+        lsn, records = frame.lsn, records + 1
+        if is_known(frame.kind, frame.flags):
+            sink(frame)
+        elif not may_ignore(frame.kind, frame.flags):
+            raise UnsupportedFormatError(
+                f"{os.path.join(directory, segment_name(entry.number))}: record {lsn} at byte {frame.offset_bytes} is "
+                f"of kind {frame.kind} with flags {frame.flags:#x}, which this version doesn't know; upgrade journalkit"
+            )
+    if reader.stop is not None and not sealed and not stop and not (ended and end == limit):
+        fault = reader.stop.fault
+        stop, stop_lsn = fault.value, reader.stop.lsn
+        if fault is Fault.PAYLOAD or fault is Fault.SHORT:
+            stop_lsn = lsn + 1
+    content_end = reader.content_end(end, limit)
+    beyond = _beyond(reader, end, limit) if content_end > end and not sealed else Beyond()
+    return replace(
+        scan,
+        records=records,
+        last_lsn=lsn,
+        end_bytes=end,
+        checksum=checksum,
+        sealed=sealed,
+        stop=stop,
+        stop_lsn=stop_lsn,
+        content_end_bytes=content_end,
+        beyond=beyond,
+    )
+
+
+def _seals(frame: Frame, first_lsn: int) -> bool:
+    try:
+        return decode_seal(frame.payload) == (first_lsn, frame.lsn)
+    except MalformedError:
+        return False
+
+
+def _beyond(reader: SegmentReader, start_bytes: int, stop_bytes: int) -> Beyond:
+    found = Beyond()
+    for frame in reader.search(start_bytes, stop_bytes):
+        found = Beyond(
+            found.frames + 1,
+            found.first_lsn or frame.lsn,
+            max(found.last_lsn, frame.lsn),
+            max(found.durable_lsn, frame.durable_lsn),
+            found.sealed or frame.kind == Kind.SEAL,
+        )
+    return found

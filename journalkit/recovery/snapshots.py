@@ -1,0 +1,103 @@
+"""Which snapshot recovery starts from: the newest that is sound, and has its log.
+
+Small tables are checked in full at once; of large ones the ends are checked,
+and each block when it is read. A deep choice checks everything.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from journalkit.errors import CorruptionError
+from journalkit.format.manifest import Manifest, SnapshotEntry
+from journalkit.format.names import MANIFEST, table_name
+from journalkit.format.table import TableInfo
+from journalkit.fs.interface import ReadableFileSystem
+from journalkit.snapshot.cache import BlockCache
+from journalkit.snapshot.reader import Table
+
+SMALL_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotChoice:
+    """The snapshot to start from (None: an empty state at LSN 0) and those that were found damaged."""
+
+    entry: SnapshotEntry | None
+    tables: tuple[Table, ...]
+    damaged: tuple[SnapshotEntry, ...]
+    errors: tuple[CorruptionError, ...]
+
+    @property
+    def lsn(self) -> int:
+        """LSN of the state to start from."""
+        return self.entry.lsn if self.entry is not None else 0
+
+
+def choose_snapshot(
+    fs: ReadableFileSystem, directory: str, manifest: Manifest, cache: BlockCache, *, deep: bool = False
+) -> SnapshotChoice:
+    """Open the newest sound snapshot of the manifest.
+
+    Raises:
+        CorruptionError: None is sound, and the log doesn't reach back to the beginning.
+        UnsupportedFormatError: A table is of a later version.
+        OSError: The files can't be read.
+
+    Complexity:
+        Independent of the state's size, unless `deep`.
+    """
+    damaged: list[SnapshotEntry] = []
+    errors: list[CorruptionError] = []
+    for entry in manifest.snapshots:
+        try:
+            tables = _open_tables(fs, directory, manifest, entry, cache, deep=deep)
+        except CorruptionError as error:
+            damaged.append(entry)
+            errors.append(error)
+        else:
+            return SnapshotChoice(entry, tables, tuple(damaged), tuple(errors))
+    if manifest.pruned_lsn:
+        if errors:
+            raise errors[0]
+        raise CorruptionError(
+            f"the log begins behind LSN {manifest.pruned_lsn} and no snapshot is named",
+            path=os.path.join(directory, MANIFEST),
+        )
+    return SnapshotChoice(None, (), tuple(damaged), tuple(errors))
+
+
+def _open_tables(
+    fs: ReadableFileSystem,
+    directory: str,
+    manifest: Manifest,
+    entry: SnapshotEntry,
+    cache: BlockCache,
+    *,
+    deep: bool,
+) -> tuple[Table, ...]:
+    tables: list[Table] = []
+    try:
+        for info in entry.tables:
+            table = _open_table(fs, directory, manifest, info, cache)
+            tables.append(table)
+            if deep or info.size_bytes <= SMALL_BYTES:
+                table.verify(from_device=deep)
+    except BaseException:
+        for table in tables:
+            table.close()
+        raise
+    return tuple(tables)
+
+
+def _open_table(
+    fs: ReadableFileSystem, directory: str, manifest: Manifest, info: TableInfo, cache: BlockCache
+) -> Table:
+    try:
+        return Table.open(fs, directory, info, manifest.store, cache)
+    except FileNotFoundError as error:
+        raise CorruptionError(
+            "the table is missing", path=os.path.join(directory, table_name(info.number))
+        ) from error
