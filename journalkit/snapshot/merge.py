@@ -72,19 +72,14 @@ def fold(
     changes = _Changes(overlay)
     for block in base.blocks() if base is not None else ():
         pause()
-        while below := changes.take(below=block.first):
+        entry = block.entry
+        while below := changes.take(below=entry.first):
             writer.add_all(_kept(below, drop_tombstones))
             pause()
-        if not changes.touch(block.last) and not (drop_tombstones and block.tombstone_count):
-            writer.add_block(
-                block.body(),
-                first=block.first,
-                last=block.last,
-                entry_count=block.entry_count,
-                tombstone_count=block.tombstone_count,
-            )
+        if not changes.touch(entry.last) and not (drop_tombstones and entry.tombstone_count):
+            writer.add_block(block.body(), entry)
             continue
-        for merged in _merged(block.entries(), changes, block.last):
+        for merged in _merged(block.entries(), changes, entry.last):
             writer.add_all(_kept(merged, drop_tombstones))
             pause()
     while rest := changes.take():

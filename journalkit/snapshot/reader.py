@@ -20,7 +20,7 @@ from journalkit.format.names import table_name
 from journalkit.format.table import HEADER_BYTES, TableFooter, TableInfo
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.snapshot.cache import BlockCache, decoded_bytes
-from journalkit.snapshot.source import ClosedFile, TableSource, open_source
+from journalkit.snapshot.source import ClosedFile, TableBytes, TableSource, open_source
 from journalkit.types import ABSENT, Absent
 
 VERIFY_WINDOW_BYTES = 1 << 20
@@ -30,39 +30,37 @@ INDEX_ENTRY_OBJECT_BYTES = 180
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """One data block of a table, not yet read. Keys are inclusive."""
+    """One data block of a table, described and not yet read. It keeps the table open."""
 
-    first: bytes
-    last: bytes
-    entry_count: int
-    tombstone_count: int
-    source: TableSource
-    index_entry: IndexEntry
+    table: Table
+    entry: IndexEntry
 
     def body(self) -> bytes:
         """Read the block and return its body, checked, for a copy that isn't parsed."""
-        return self.source.read(self.index_entry)[:-CRC_BYTES]
+        return self.table.source.read(self.entry)[:-CRC_BYTES]
 
     def entries(self) -> Block:
-        """Read the block and return its entries in key order."""
-        return self.source.block(self.index_entry)
+        """Read the block and return its entries in key order; they are the caller's own."""
+        return self.table.source.block(self.entry)
 
 
 class Table:
     """One immutable table. Any thread may read; only `close` wants the others to be done."""
 
-    __slots__ = ("__weakref__", "_cache", "_finalizer", "_fs", "_root", "_slots", "_source", "_table_id", "info")
+    __slots__ = ("__weakref__", "_cache", "_finalizer", "_fs", "_root", "_slots", "_table_id", "info", "source")
 
-    def __init__(self, fs: ReadableFileSystem, info: TableInfo, source: TableSource, cache: BlockCache) -> None:
+    def __init__(
+        self, fs: ReadableFileSystem, info: TableInfo, source: TableSource, file: ReadableFile, cache: BlockCache
+    ) -> None:
         """Use `open`."""
         self.info = info
         self._fs = fs
-        self._source = source
+        self.source = source
         self._root = source.root
         self._cache = cache
         self._slots = cache.slots
         self._table_id = cache.register()
-        self._finalizer = weakref.finalize(self, _release, source.file, cache, self._table_id)
+        self._finalizer = weakref.finalize(self, _release, file, cache, self._table_id)
         self._finalizer.atexit = False  # the process's end closes descriptors by itself
 
     @classmethod
@@ -82,7 +80,7 @@ class Table:
         path = os.path.join(directory, table_name(info.number))
         file = fs.open_read(path)
         try:
-            return cls(fs, info, open_source(file, path, info, store_uuid), cache)
+            return cls(fs, info, open_source(file, path, info, store_uuid), file, cache)
         except BaseException:
             file.close()
             raise
@@ -90,12 +88,12 @@ class Table:
     @property
     def path(self) -> str:
         """The table's file."""
-        return self._source.path
+        return self.source.path
 
     @property
     def footer(self) -> TableFooter:
         """What the table says of itself: counts, sizes, LSN."""
-        return self._source.footer
+        return self.source.footer
 
     def get(self, key: bytes) -> bytes | Absent | None:
         """Return the key's encoded value, None if the table deletes it, ABSENT if it doesn't speak of it.
@@ -146,9 +144,8 @@ class Table:
 
     def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
         """Yield the data blocks that may hold keys with start <= key < stop, in order, past the cache."""
-        source = self._source
-        for entry in _walk(self._root, start, stop, False, source.index):
-            yield StoredBlock(entry.first, entry.last, entry.entry_count, entry.tombstone_count, source, entry)
+        for entry in _walk(self._root, start, stop, False, lambda parent, child: self.source.index(parent, child)):
+            yield StoredBlock(self, entry)
 
     def verify(self, *, from_device: bool = False) -> None:
         """Read every byte again and check it; return if the table is sound.
@@ -163,22 +160,22 @@ class Table:
         Complexity:
             O(size); memory for a window of the file and one block.
         """
-        own = self._source
-        file = self._fs.open_direct(own.path) if from_device else own.file
+        path, store_uuid = self.path, self.source.header.store
+        if not from_device:
+            _Check(self.source.file, path, self.info, store_uuid).run()
+            return
+        file = self._fs.open_direct(path)
         try:
-            source = open_source(file, own.path, self.info, own.header.store)
-            windowed = replace(source, file=_Window(file))
-            _Check(source, windowed).run()
+            _Check(file, path, self.info, store_uuid).run()
         finally:
-            if from_device:
-                file.close()
+            file.close()
 
     def close(self) -> None:
         """Close the file and drop its blocks from the cache; twice is harmless.
 
         No other thread may be reading. Whoever still has to read gets ClosedError.
         """
-        self._source = replace(self._source, file=ClosedFile(self._source.path))
+        self.source = replace(self.source, file=ClosedFile(self.source.path))
         self._finalizer()
 
     def _index(self, parent: IndexBlock, entry: IndexEntry) -> IndexBlock:
@@ -186,7 +183,7 @@ class Table:
         return found if found is not None else self._load_index(parent, entry)
 
     def _load_index(self, parent: IndexBlock, entry: IndexEntry) -> IndexBlock:
-        index = self._source.index(parent, entry)
+        index = self.source.index(parent, entry)
         count = len(index.firsts)
         size_bytes = decoded_bytes(
             entry.length_bytes, objects=2 * count, container_bytes=count * INDEX_ENTRY_OBJECT_BYTES
@@ -195,7 +192,7 @@ class Table:
         return index
 
     def _load_block(self, entry: IndexEntry) -> Block:
-        block = self._source.block(entry)
+        block = self.source.block(entry)
         size_bytes = decoded_bytes(
             entry.length_bytes, objects=2 * entry.entry_count, container_bytes=sys.getsizeof(block)
         )
@@ -244,7 +241,7 @@ class _Window:
 
     __slots__ = ("_data", "_file", "_start")
 
-    def __init__(self, file: ReadableFile) -> None:
+    def __init__(self, file: TableBytes) -> None:
         self._file = file
         self._start = 0
         self._data = b""
@@ -259,16 +256,14 @@ class _Window:
     def size(self) -> int:
         return self._file.size()
 
-    def close(self) -> None:
-        self._file.close()
-
 
 class _Check:
     """One pass over a table: every block is read, and together they cover the file without a gap."""
 
-    def __init__(self, source: TableSource, windowed: TableSource) -> None:
-        self._source = source
-        self._windowed = windowed
+    def __init__(self, file: TableBytes, path: str, info: TableInfo, store_uuid: bytes) -> None:
+        # Data blocks follow one another; index blocks lie ahead of where the window is.
+        self._data = open_source(_Window(file), path, info, store_uuid)
+        self._source = replace(self._data, file=file)
         self._position = HEADER_BYTES
         self._block_count = 0
         self._data_bytes = 0
@@ -289,7 +284,7 @@ class _Check:
                 self._expect(entry.offset_bytes)
             else:
                 self._expect(entry.offset_bytes)
-                self._windowed.block(entry)
+                self._data.block(entry)
                 self._block_count += 1
                 self._data_bytes += entry.length_bytes
             self._position += entry.length_bytes

@@ -10,6 +10,7 @@ Nothing is kept here; `journalkit.snapshot.cache` does that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from journalkit.errors import ClosedError, CorruptionError, UnsupportedFormatError
 from journalkit.format.block import Block, IndexBlock, IndexEntry, check_block, decode_block, decode_index
@@ -24,17 +25,28 @@ from journalkit.format.table import (
     decode_header,
     footer_checksum,
 )
-from journalkit.fs.interface import ReadableFile
 
 KEY_SHOWN_BYTES = 48
 """How much of a key an error shows."""
+
+
+class TableBytes(Protocol):
+    """What is asked of an open file here; closing it is its owner's part."""
+
+    def pread(self, count_bytes: int, offset_bytes: int, /) -> bytes:
+        """As `ReadableFile.pread`."""
+        ...
+
+    def size(self) -> int:
+        """As `ReadableFile.size`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
     """A table's file with its ends, which were found right."""
 
-    file: ReadableFile
+    file: TableBytes
     path: str
     header: TableHeader
     footer: TableFooter
@@ -85,7 +97,7 @@ class TableSource:
         )
 
 
-def open_source(file: ReadableFile, path: str, info: TableInfo, store_uuid: bytes) -> TableSource:
+def open_source(file: TableBytes, path: str, info: TableInfo, store_uuid: bytes) -> TableSource:
     """Return a table's file as a source once its ends agree with each other and with the manifest's `info`.
 
     Reads the header, the footer and the root: the cost doesn't grow with the table.
@@ -121,7 +133,7 @@ def open_source(file: ReadableFile, path: str, info: TableInfo, store_uuid: byte
     return TableSource(file, path, header, footer, root)
 
 
-def _read_root(file: ReadableFile, header: TableHeader, footer: TableFooter) -> IndexBlock:
+def _read_root(file: TableBytes, header: TableHeader, footer: TableFooter) -> IndexBlock:
     raw = file.pread(footer.root_length, footer.root_offset)
     check_block(raw, salt=header.salt, offset_bytes=footer.root_offset)
     root = decode_index(raw, offset_bytes=footer.root_offset)
@@ -148,9 +160,6 @@ class ClosedFile:
     def size(self) -> int:
         """Raise ClosedError."""
         raise self._error()
-
-    def close(self) -> None:
-        """Do nothing: there is nothing left to close."""
 
     def _error(self) -> ClosedError:
         return ClosedError(f"{self.path}: the table is closed; open the store again")

@@ -143,27 +143,27 @@ class TableWriter:
         self._is_empty = is_empty
         self._pend(last, size_bytes, count, tombstones)
 
-    def add_block(self, body: bytes, *, first: bytes, last: bytes, entry_count: int, tombstone_count: int) -> None:
-        """Append a whole block's entries unparsed, from the checked body of another table's block.
+    def add_block(self, body: bytes, entry: IndexEntry) -> None:
+        """Append a whole block unparsed: its checked body, as the other table's index describes it.
 
         A small block, here or there, joins its neighbour, so that blocks that
         lose entries fold after fold don't stay as crumbs.
 
         Raises:
-            ValueError: The block doesn't lie above the last key, or isn't the one described.
+            ValueError: The block doesn't lie above the last key, or isn't the one described; `abort`.
             OSError: Writing failed; `abort`.
         """
-        if first <= self._last and not self._is_empty:
-            raise ValueError(f"a block from {first!r} doesn't follow {self._last!r}")
+        if entry.first <= self._last and not self._is_empty:
+            raise ValueError(f"a block from {entry.first!r} doesn't follow {self._last!r}")
         count, entries = block_entries(body)
-        if count != entry_count:
-            raise ValueError(f"a block of {count} entries was described as one of {entry_count}")
+        if count != entry.entry_count:
+            raise ValueError(f"a block of {count} entries was described as one of {entry.entry_count}")
         if self._pending and self._pending_bytes + len(entries) > self._block_bytes * 3 // 2:
             self._cut()
         if not self._pending:
-            self._first = first
+            self._first = entry.first
         self._pending.append(entries)
-        self._pend(last, self._pending_bytes + len(entries), count, tombstone_count)
+        self._pend(entry.last, self._pending_bytes + len(entries), count, entry.tombstone_count)
         self._is_empty = False
 
     def finish(self) -> TableInfo:

@@ -1,0 +1,512 @@
+"""Tables: written whole and durable or not at all, read back as they were written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import threading
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journalkit.errors import ClosedError
+from journalkit.format.block import Block, Entry
+from journalkit.format.table import TableInfo
+from journalkit.fs.interface import FileSystem
+from journalkit.fs.memory import MemoryFileSystem
+from journalkit.snapshot import writer as writer_module
+from journalkit.snapshot.cache import BlockCache
+from journalkit.snapshot.reader import Table
+from journalkit.snapshot.writer import TableWriter
+from journalkit.testing import PowerCut, SimulatedDisk
+from journalkit.types import ABSENT
+
+STORE = b"store-of-16-byte"
+SALT = 0x1234_5678
+FINAL = "/table-0000000000000007.jkt"
+TEMPORARY = FINAL + ".tmp"
+
+
+def start(fs: FileSystem, *, block_bytes: int = 256) -> TableWriter:
+    """Begin table 7."""
+    return TableWriter(fs, "/", 7, store_uuid=STORE, lsn=99, salt=SALT, block_bytes=block_bytes)
+
+
+def write(fs: FileSystem, entries: Iterable[Entry], *, block_bytes: int = 256) -> TableInfo:
+    """Write table 7."""
+    with start(fs, block_bytes=block_bytes) as writer:
+        writer.add_all(entries)
+        return writer.finish()
+
+
+def opened(fs: FileSystem, info: TableInfo, *, budget_bytes: int = 1 << 20) -> Table:
+    """Open a table with a cache of its own."""
+    return Table.open(fs, "/", info, STORE, BlockCache(budget_bytes))
+
+
+def numbered(count: int) -> list[Entry]:
+    """Return entries with even numbers, every fifth a tombstone."""
+    return [(b"key-%06d" % (2 * n), None if n % 5 == 0 else b"value-%d" % n) for n in range(count)]
+
+
+class CountingFile:
+    def __init__(self, owner: CountingFileSystem, path: str) -> None:
+        self._file = owner.disk.open_read(path)
+        self._owner = owner
+
+    def pread(self, count_bytes: int, offset_bytes: int) -> bytes:
+        data = self._file.pread(count_bytes, offset_bytes)
+        self._owner.reads.append(len(data))
+        return data
+
+    def size(self) -> int:
+        return self._file.size()
+
+    def close(self) -> None:
+        self._owner.closed += 1
+        self._file.close()
+
+
+class CountingFileSystem(SimulatedDisk):
+    """Knows what was read of it, and which files were closed."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        super().__init__()
+        self.disk = disk
+        self.reads: list[int] = []
+        self.closed = 0
+
+    def open_read(self, path: str) -> CountingFile:  # type: ignore[override]
+        return CountingFile(self, path)
+
+    def open_direct(self, path: str) -> CountingFile:  # type: ignore[override]
+        return CountingFile(self, path)
+
+
+# -- reading what was written --------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.binary(max_size=6), st.none() | st.binary(max_size=60), max_size=60),
+    st.integers(1, 300),
+    st.lists(st.tuples(st.none() | st.binary(max_size=6), st.none() | st.binary(max_size=6)), max_size=8),
+    st.sampled_from([0, 2000, 1 << 20]),
+)
+def test_a_table_answers_as_a_dict_does(
+    model: Block, block_bytes: int, ranges: list[tuple[bytes | None, bytes | None]], budget_bytes: int
+) -> None:
+    """Gets, ranges and reverse ranges over every shape of table and of cache are those of the entries themselves."""
+    fs = MemoryFileSystem()
+    entries = sorted(model.items())
+    info = write(fs, entries, block_bytes=block_bytes)
+    table = opened(fs, info, budget_bytes=budget_bytes)
+    assert info.entry_count == table.footer.entry_count == len(model)
+    assert table.footer.tombstone_count == list(model.values()).count(None)
+    probes = [*model, b"", b"\xff", *(key + b"\0" for key in model), *(key[:-1] for key in model)]
+    for key in probes:
+        assert table.get(key) == model.get(key, ABSENT)
+    for start_key, stop_key in [(None, None), *ranges]:
+        inside = [
+            entry
+            for entry in entries
+            if (start_key is None or start_key <= entry[0]) and (stop_key is None or entry[0] < stop_key)
+        ]
+        assert list(table.scan(start_key, stop_key)) == inside
+        assert list(table.scan(start_key, stop_key, reverse=True)) == inside[::-1]
+        covered = {key for block in table.blocks(start_key, stop_key) for key in block.entries()}
+        assert covered >= {key for key, _ in inside}
+    table.verify()
+    table.verify(from_device=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 255, 256, 257, 513])
+def test_every_depth_of_index_leads_to_every_key(count: int) -> None:
+    """Index blocks fill, close and stack: the seams are where keys get lost. Long keys make deep indexes."""
+    for key_tail in (b"", b"x" * 4000):
+        fs = MemoryFileSystem()
+        entries: list[Entry] = [(b"%04d" % (2 * n) + key_tail, b"v%d" % n) for n in range(count)]
+        table = opened(fs, write(fs, entries, block_bytes=1))
+        assert table.footer.block_count == count
+        assert list(table.scan(None, None)) == entries
+        assert list(table.scan(None, None, reverse=True)) == entries[::-1]
+        for n, (key, value) in enumerate(entries):
+            assert table.get(key) == value
+            assert table.get(b"%04d" % (2 * n + 1)) is ABSENT
+            assert [entry[0] for entry in table.scan(b"%04d" % (2 * n - 1), key + b"\0")] == [key]
+        table.verify()
+
+
+def test_opening_and_a_get_cost_the_same_for_every_size_of_table() -> None:
+    """State may exceed memory: a restart must not read an index as long as the table."""
+    cost = {}
+    for count in (2000, 20000):
+        disk = SimulatedDisk()
+        info = write(disk, numbered(count), block_bytes=1)
+        fs = CountingFileSystem(disk)
+        table = Table.open(fs, "/", info, STORE, BlockCache(1 << 20))
+        assert table.get(b"key-000002") == b"value-1"
+        cost[count] = (len(fs.reads), sum(fs.reads))
+    assert cost[2000][0] <= cost[20000][0] <= 6
+    assert cost[20000][1] < 2 * 256 * 64
+
+
+def test_a_block_is_read_once_while_it_is_cached() -> None:
+    """A hot key costs no system call; one outside every block costs none either."""
+    disk = SimulatedDisk()
+    info = write(disk, numbered(1000))
+    fs = CountingFileSystem(disk)
+    cache = BlockCache(1 << 20)
+    table = Table.open(fs, "/", info, STORE, cache)
+    assert table.get(b"key-000002") == b"value-1"
+    assert table.get(b"key-000012") == b"value-6"
+    before = len(fs.reads)
+    assert table.get(b"key-000002") == b"value-1"
+    assert table.get(b"key-000000") is None
+    assert table.get(b"key-000001") is ABSENT
+    assert table.get(b"a") is ABSENT
+    assert table.get(b"z") is ABSENT
+    assert len(fs.reads) == before
+    assert cache.statistics().hits >= 3
+    assert list(table.scan(b"key-000002", b"key-000003")) == [(b"key-000002", b"value-1")]
+    assert len(fs.reads) == before
+
+
+def test_a_large_value_has_a_block_of_its_own() -> None:
+    """A small key beside a large value must not cost reading that value."""
+    fs = MemoryFileSystem()
+    large = bytes(3 << 20)
+    entries: list[Entry] = [(b"a", b"1"), (b"b", large), (b"c", b"3")]
+    table = opened(fs, write(fs, entries, block_bytes=16384))
+    assert [block.entry[:2] for block in table.blocks()] == [(b"a", b"a"), (b"b", b"b"), (b"c", b"c")]
+    assert list(table.scan(None, None)) == entries
+    assert table.get(b"b") == large
+    table.verify()
+
+
+def test_blocks_are_about_as_large_as_asked_for() -> None:
+    """The block is the unit of reading and of caching."""
+    fs = MemoryFileSystem()
+    table = opened(fs, write(fs, numbered(5000), block_bytes=4096))
+    sizes = [block.entry.length_bytes for block in table.blocks()]
+    assert all(3900 < size <= 4096 + 8 for size in sizes[:-1])
+
+
+def test_a_table_knows_its_own_file() -> None:
+    """The manifest's record has to fit the very bytes: size, counts, checksum, salt."""
+    disk = SimulatedDisk()
+    info = write(disk, numbered(10))
+    raw = disk.read_bytes(FINAL)
+    assert info == TableInfo(7, len(raw), 10, int.from_bytes(raw[-4:], "little"), SALT)
+    table = opened(disk, info)
+    assert (table.path, table.info) == (FINAL, info)
+    assert (table.footer.lsn, table.footer.tombstone_count) == (99, 2)
+
+
+def test_threads_read_one_table_through_one_small_cache() -> None:
+    """Reads share a descriptor and a cache that evicts under them; values stay right."""
+    fs = MemoryFileSystem()
+    entries = numbered(2000)
+    table = opened(fs, write(fs, entries), budget_bytes=60_000)
+    wrong: list[object] = []
+
+    def work(stride: int) -> None:
+        for turn in range(600):
+            key, value = entries[turn * stride % len(entries)]
+            if table.get(key) != value:
+                wrong.append(key)
+        if list(table.scan(b"key-001000", b"key-002000")) != entries[500:1000]:
+            wrong.append("scan")
+
+    threads = [threading.Thread(target=work, args=(stride,)) for stride in (1, 7, 131, 977)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# -- the life of a table -------------------------------------------------------------------------
+
+
+def test_a_closed_table_says_so_and_leaves_the_cache() -> None:
+    """A read after close must not reach a descriptor that by now is another file's."""
+    disk = SimulatedDisk()
+    fs = CountingFileSystem(disk)
+    cache = BlockCache(1 << 20)
+    info = write(disk, numbered(1000))
+    table = Table.open(fs, "/", info, STORE, cache)
+    assert table.get(b"key-000002") == b"value-1"
+    scan = table.scan(None, None)
+    assert next(scan) == (b"key-000000", None)
+    table.close()
+    table.close()
+    assert fs.closed == 1
+    assert cache.statistics().size_bytes == 0
+    with pytest.raises(ClosedError):
+        table.get(b"key-000002")
+    with pytest.raises(ClosedError):
+        table.verify()
+    with pytest.raises(ClosedError):
+        list(scan)
+    with pytest.raises(ClosedError):
+        next(table.blocks()).body()
+
+
+def test_a_dropped_table_closes_its_file() -> None:
+    """Views pin tables by holding them; the last one to go gives the descriptor back."""
+    disk = SimulatedDisk()
+    fs = CountingFileSystem(disk)
+    cache = BlockCache(1 << 20)
+    info = write(disk, numbered(100))
+    table = Table.open(fs, "/", info, STORE, cache)
+    scan = table.scan(None, None)
+    assert next(scan) == (b"key-000000", None)
+    del table
+    gc.collect()
+    assert fs.closed == 0, "a scan under way still needs the table"
+    del scan
+    gc.collect()
+    assert fs.closed == 1
+    assert cache.statistics().size_bytes == 0
+
+
+def test_an_open_that_fails_leaves_no_descriptor() -> None:
+    """Recovery tries older snapshots: each refusal must not cost a descriptor."""
+    disk = SimulatedDisk()
+    info = write(disk, numbered(10))
+    disk.flip_bit(FINAL, 3)
+    fs = CountingFileSystem(disk)
+    with contextlib.suppress(Exception):
+        Table.open(fs, "/", info, STORE, BlockCache(0))
+    assert fs.closed == 1
+
+
+def test_verify_reads_the_device_in_large_pieces_and_closes_what_it_opened() -> None:
+    """A direct read costs the same for 16 KiB as for one block, and memory stays bounded."""
+    disk = SimulatedDisk()
+    info = write(disk, ((b"%08d" % n, bytes(1000)) for n in range(5000)))
+    fs = CountingFileSystem(disk)
+    table = Table.open(fs, "/", info, STORE, BlockCache(0))
+    fs.reads.clear()
+    table.verify(from_device=True)
+    assert fs.closed == 1
+    assert max(fs.reads) <= 1 << 20
+    assert len(fs.reads) < 60
+
+
+def test_what_the_system_refuses_is_its_own_error() -> None:
+    """A missing file may mean a newer manifest, a failing read a failing disk: neither is proof of damage."""
+    disk = SimulatedDisk()
+    info = write(disk, numbered(1000))
+    table = opened(disk, info)
+    disk.fail("pread", 1, errno.EIO)
+    with pytest.raises(OSError) as caught:
+        table.get(b"key-000002")
+    assert caught.value.errno == errno.EIO
+    disk.unlink(FINAL)
+    assert table.get(b"key-000002") == b"value-1", "who has the file open keeps it"
+    with pytest.raises(FileNotFoundError):
+        opened(disk, info)
+
+
+# -- writing: whole and durable, or not there ----------------------------------------------------
+
+
+def test_a_finished_table_survives_a_power_cut() -> None:
+    """The manifest will name it and the log behind it will be pruned: it has to be there."""
+    disk = SimulatedDisk()
+    info = write(disk, numbered(300))
+    after = disk.crash("none")
+    assert after.list("/") == ["table-0000000000000007.jkt"]
+    assert list(opened(after, info).scan(None, None)) == numbered(300)
+
+
+def test_a_cut_at_any_moment_leaves_a_whole_table_or_none() -> None:
+    """Under its final name there is never half a table, whatever order the disk wrote in."""
+    whole = SimulatedDisk()
+    info = write(whole, numbered(300))
+    for count in range(1, whole.operation_count + 1):
+        disk = SimulatedDisk()
+        disk.stop_after(count)
+        with pytest.raises(PowerCut):
+            write(disk, numbered(300))
+        for keep in ("all", "none", 1, 2, 3):
+            after = disk.crash(keep)
+            if "table-0000000000000007.jkt" in after.list("/"):
+                opened(after, info).verify()
+
+
+@pytest.mark.parametrize("operation", ["pwrite", "sync", "rename"])
+def test_a_failure_before_the_name_leaves_nothing_behind(operation: str) -> None:
+    """The disk is full or failing: the error is the system's, and the temporary's room is given back."""
+    disk = SimulatedDisk()
+    disk.fail(operation, 1, errno.ENOSPC)
+    with pytest.raises(OSError) as caught:
+        write(disk, numbered(300))
+    assert caught.value.errno == errno.ENOSPC
+    assert disk.list("/") == []
+
+
+def test_a_name_that_may_not_be_durable_is_not_reported_as_done() -> None:
+    """The rename happened, its durability is unknown: the caller must not let the manifest name the table."""
+    disk = SimulatedDisk()
+    disk.fail("sync_directory", 1, errno.EIO)
+    with pytest.raises(OSError) as caught:
+        write(disk, numbered(300))
+    assert caught.value.errno == errno.EIO
+    assert TEMPORARY[1:] not in disk.list("/")
+
+
+def test_giving_up_on_a_failing_disk_is_quiet() -> None:
+    """The first error is the one that matters; cleaning up may fail too."""
+    disk = SimulatedDisk()
+    writer = start(disk)
+    disk.fail("unlink", 1, errno.EIO)
+    writer.abort()
+    writer.abort()
+    assert disk.list("/") == [TEMPORARY[1:]]
+    assert write(disk, numbered(3)).entry_count == 3, "the next writer removes it"
+    assert disk.list("/") == [FINAL[1:]]
+
+
+def test_leaving_early_leaves_nothing_behind() -> None:
+    """A cancelled fold, or a KeyboardInterrupt, is no reason for a file that nobody knows."""
+    disk = SimulatedDisk()
+
+    def entries() -> Iterator[Entry]:
+        yield b"key", b"value"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(disk, entries())
+    assert disk.list("/") == []
+
+
+def test_a_finished_table_is_not_given_up() -> None:
+    """Callers abort in `finally`."""
+    disk = SimulatedDisk()
+    with start(disk) as writer:
+        writer.finish()
+    writer.abort()
+    assert disk.list("/") == [FINAL[1:]]
+
+
+def test_a_stale_temporary_is_not_built_upon() -> None:
+    """A killed process leaves half a table; its bytes must not show through."""
+    disk = SimulatedDisk()
+    disk.write_bytes(TEMPORARY, b"half a table" * 1000)
+    info = write(disk, numbered(3))
+    assert disk.list("/") == [FINAL[1:]]
+    opened(disk, info).verify()
+
+
+@pytest.mark.parametrize("key", [b"b", b"a", b""])
+def test_keys_out_of_order_are_our_bug(key: bytes) -> None:
+    """A table out of order loses keys silently: the writer is the last to notice."""
+    fs = MemoryFileSystem()
+    block = next(opened(fs, write(fs, [(key, b"1"), (b"c", b"2")])).blocks())
+    with start(fs) as writer:
+        writer.add(b"b", None)
+        with pytest.raises(ValueError, match="follow"):
+            writer.add(key, b"")
+    with start(fs) as writer:
+        writer.add(b"b", None)
+        with pytest.raises(ValueError, match="follow"):
+            writer.add_block(block.body(), block.entry)
+
+
+def test_the_empty_key_comes_first() -> None:
+    """It is a key like any other, and not the absence of one."""
+    fs = MemoryFileSystem()
+    table = opened(fs, write(fs, [(b"", b"empty"), (b"a", b"1")], block_bytes=1))
+    assert table.get(b"") == b"empty"
+    assert list(table.scan(b"", b"a")) == [(b"", b"empty")]
+    block = next(table.blocks())
+    with start(fs) as writer:
+        writer.add_block(block.body(), block.entry)
+        with pytest.raises(ValueError, match="follow"):
+            writer.add(b"", None)
+
+
+def test_a_block_that_is_not_the_one_described_is_refused() -> None:
+    """A copied block is never parsed; its count is the one thing that can be compared."""
+    fs = MemoryFileSystem()
+    block = next(opened(fs, write(fs, numbered(3))).blocks())
+    with start(fs) as writer, pytest.raises(ValueError, match="described"):
+        writer.add_block(block.body(), block.entry._replace(entry_count=2))
+
+
+def test_small_blocks_join_their_neighbours_and_large_ones_do_not() -> None:
+    """Blocks lose entries fold after fold: crumbs would cost an index entry and a read each."""
+    fs = MemoryFileSystem()
+    crumbs = opened(fs, write(fs, numbered(600), block_bytes=1))
+    with start(fs, block_bytes=1024) as writer:
+        for block in crumbs.blocks():
+            writer.add_block(block.body(), block.entry)
+        joined = opened(fs, writer.finish())
+    assert list(joined.scan(None, None)) == numbered(600)
+    assert joined.footer.tombstone_count == 120
+    lengths = [block.entry.length_bytes for block in joined.blocks()]
+    assert all(1024 < length <= 1024 * 3 // 2 + 8 for length in lengths[:-1])
+    joined.verify()
+    with start(fs, block_bytes=1024) as writer:
+        for block in joined.blocks():
+            writer.add_block(block.body(), block.entry)
+        copied = opened(fs, writer.finish())
+    assert [block.entry.first for block in copied.blocks()] == [block.entry.first for block in joined.blocks()]
+
+
+def test_bytes_go_to_the_disk_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither memory nor the last fsync may grow with the table: the log's own fsync waits behind it."""
+    monkeypatch.setattr(writer_module, "BUFFER_BYTES", 10_000)
+    monkeypatch.setattr(writer_module, "SYNC_STRIDE_BYTES", 40_000)
+    disk = SimulatedDisk()
+
+    def entries() -> Iterator[Entry]:
+        for n in range(1000):
+            yield b"%06d" % n, bytes(200)
+
+    info = write(disk, entries(), block_bytes=1000)
+    names = [line.split()[1] for line in disk.history()]
+    assert names.count("pwrite") > 15
+    assert names.count("sync_data") == 5
+    assert names[-3:] == ["sync", "rename", "sync_directory"]
+    opened(disk, info).verify()
+
+
+def test_short_writes_are_gone_on_with() -> None:
+    """A write may take fewer bytes than it was given."""
+    disk = SimulatedDisk()
+    disk.short_write(1, 1000)
+    opened(disk, write(disk, numbered(300))).verify()
+
+
+def test_a_writer_tells_how_far_it_is() -> None:
+    """A fold throttles itself by bytes written."""
+    fs = MemoryFileSystem()
+    with start(fs) as writer:
+        sizes = []
+        for key, value in numbered(50):
+            writer.add(key, value)
+            sizes.append(writer.size_bytes)
+        assert sizes == sorted(set(sizes))
+        assert sizes[-1] < writer.finish().size_bytes
+
+
+def test_a_hot_get_makes_no_objects_that_the_collector_walks() -> None:
+    """A store under load must not pay for garbage collection with every read."""
+    fs = MemoryFileSystem()
+    table = opened(fs, write(fs, numbered(1000)))
+    table.get(b"key-000002")
+    gc.collect()
+    gc.disable()
+    try:
+        before = gc.get_count()[0]
+        for _ in range(200):
+            table.get(b"key-000002")
+        assert gc.get_count()[0] - before < 20
+    finally:
+        gc.enable()
