@@ -11,7 +11,7 @@
     1246429187  Decimal, the text of str(): keeps -0, trailing zeros, NaN and infinities,
                 and takes linear time, where tag 4 converts between bases, in quadratic time
 
-The three large ones are ours ("JK" followed by a number, unassigned at IANA).
+The three large ones are ours: "JK" and a number, of the range that is first come, first served.
 Every other tag is malformed here: shared references, regular expressions, MIME
 parts and the like are ways for data to make a reader do work.
 """
@@ -62,6 +62,16 @@ def _encode_frozenset(encoder: CBOREncoder, value: frozenset[Any]) -> None:
     encoder.encode_semantic(TAG_FROZENSET, set(value))
 
 
+def _encode_set(encoder: CBOREncoder, value: set[Any]) -> None:
+    # The library's own would pass a tuple on, which is ours to tag.
+    encoder.encode_semantic(TAG_SET, list(value))
+
+
+def _encode_fraction(encoder: CBOREncoder, value: Fraction) -> None:
+    # As for sets.
+    encoder.encode_semantic(TAG_FRACTION, [value.numerator, value.denominator])
+
+
 def _encode_decimal(encoder: CBOREncoder, value: Decimal) -> None:
     encoder.encode_semantic(TAG_DECIMAL, str(value))
 
@@ -69,6 +79,8 @@ def _encode_decimal(encoder: CBOREncoder, value: Decimal) -> None:
 ENCODERS: Final[dict[type, Callable[[CBOREncoder, Any], None]]] = {
     tuple: _encode_tuple,
     frozenset: _encode_frozenset,
+    set: _encode_set,
+    Fraction: _encode_fraction,
     Decimal: _encode_decimal,
 }
 

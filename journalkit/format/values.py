@@ -55,8 +55,8 @@ def is_plain(value: Value, depth: int = 1) -> bool:
                 return False
         return True
     if kind is list:
-        for child in value:
-            if type(child) not in SCALARS and not is_plain(child, depth + 1):  # all() costs 200 ns
+        for child in value:  # noqa: SIM110  # all() costs 200 ns more
+            if type(child) not in SCALARS and not is_plain(child, depth + 1):
                 return False
         return True
     return kind in SCALARS
@@ -78,6 +78,10 @@ def refuse_unstorable(value: Value) -> None:
 
 def same(left: Value, right: Value) -> bool:
     """Whether two values are equal and of the same types at every depth; NaN is the same as NaN.
+
+    Stricter than `==` where Python lets a difference through: the sign of zero,
+    the digits of a Decimal, the order of a dict, the offset of a datetime. Not
+    its fold, which says nothing at a fixed offset, nor the name of the offset.
 
     Complexity:
         O(size), with a copy of the size of both.
@@ -165,14 +169,8 @@ def _check_datetime(value: datetime) -> None:
             f"is in a {type(zone).__module__}.{type(zone).__qualname__} time zone, of which only the "
             "offset could be stored: convert it with .astimezone(timezone.utc)",
         )
-    offset = zone.utcoffset(None)
-    if offset % timedelta(minutes=1):
+    if zone.utcoffset(None) % timedelta(minutes=1):
         raise _RefusedError(KeyValueError, "has a UTC offset with seconds: convert it with .astimezone(timezone.utc)")
-    if repr(value) != repr(value.replace(tzinfo=timezone(offset), fold=0)):
-        raise _RefusedError(
-            KeyValueError,
-            "has a fold or a named time zone, which would be lost: give it fold=0 and a timezone without a name",
-        )
 
 
 def _check_decimal(value: Decimal) -> None:
@@ -223,6 +221,8 @@ def _likeness(value: Value) -> Hashable:
         return kind, frozenset(Counter(map(_likeness, value)).items())
     if kind is float:
         return kind, value.hex()
-    if kind is Decimal or kind is datetime:
+    if kind is Decimal:
         return kind, repr(value)
+    if kind is datetime:
+        return kind, value.isoformat()
     return kind, value
