@@ -30,7 +30,7 @@ class FileNode:
     """A file: it lives as long as a name or a handle holds it."""
 
     inode: int
-    content: bytearray = field(default_factory=bytearray)
+    content: bytearray = field(default_factory=bytearray, repr=False)
     is_linked: bool = True
     is_locked: bool = False
 
@@ -62,7 +62,7 @@ class DirectoryNode:
     """A directory: names of files and directories."""
 
     inode: int
-    entries: dict[str, Node] = field(default_factory=dict)
+    entries: dict[str, Node] = field(default_factory=dict, repr=False)
 
 
 Node: TypeAlias = FileNode | DirectoryNode

@@ -16,12 +16,11 @@ exactly a power cut may leave is told in `journalkit.testing.medium`.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from typing import Literal
 
 from journalkit.fs.interface import FileStatus
-from journalkit.fs.tree import FileNode, os_error
+from journalkit.fs.tree import FileNode
 from journalkit.testing.handles import SimulatedFile, SimulatedLock
 from journalkit.testing.medium import Chooser, Link, Rename, Unlink, chooser
 from journalkit.testing.state import DiskState
@@ -95,17 +94,17 @@ class SimulatedDisk:
             state.directory_medium(parent).operations.append(Link(name, node))
 
     def rename(self, source: str, target: str) -> None:
-        """Replace `target` by `source`. Between directories EXDEV: journalkit never does, so it isn't modelled."""
+        """Replace `target` by `source`, atomically; a sync of either directory makes it durable."""
         state = self._state
         with state.guard:
             state.plan.step("rename", source, f" {target}")
-            parent, _ = state.tree.parent(source)
-            target_parent, target_name = state.tree.parent(target)
-            if parent is not target_parent:
-                raise os_error(errno.EXDEV, source)
             node = state.tree.file(source)
+            old, (new, name) = state.tree.parent(source)[0], state.tree.parent(target)
             state.tree.rename(source, target)
-            state.directory_medium(parent).operations.append(Rename(target_name, node))
+            rename = Rename(old, new, name, node)
+            state.directory_medium(old).operations.append(rename)
+            if new is not old:
+                state.directory_medium(new).operations.append(rename)
 
     def unlink(self, path: str) -> None:
         """Remove a name; who has the file open keeps it, and its room stays taken."""
@@ -129,7 +128,7 @@ class SimulatedDisk:
         """
         with self._state.guard:
             self._state.plan.step("sync_directory", path)
-            self._state.directory_medium(self._state.tree.directory(path)).sync()
+            self._state.sync_directory(self._state.tree.directory(path))
 
     def lock(self, path: str) -> SimulatedLock | None:
         """Take the exclusive lock on the file at `path`, creating it if need be; None if somebody has it."""
@@ -220,7 +219,7 @@ class SimulatedDisk:
             medium = state.file_medium(node)
             medium.operations.clear()
             medium.durable[:] = node.content[:] = data
-            state.directory_medium(state.tree.parent(path)[0]).sync()
+            state.sync_directory(state.tree.parent(path)[0])
 
     def flip_bit(self, path: str, bit_offset: int) -> None:
         """Turn one bit of a file over, on the medium and for readers, as rot does."""

@@ -88,7 +88,6 @@ class SimulatedFile:
         with self._state.guard:
             if self._is_open:
                 self._is_open = False
-                self._state.handles[self._node] -= 1
                 self._state.release(self._node)
 
     def _begin(self, operation: str, detail: str) -> None:

@@ -9,7 +9,9 @@ right on all of them:
   applied in order; since any operation may be lost, any may be the last one.
 - A lost write that made the file longer may leave the size, with zeros.
 - Of a directory's un-synced changes of names each is lost or kept. A rename is
-  one change: it happened or it didn't.
+  one change: it happened or it didn't, between two directories too, and either
+  one's sync makes it durable. A new file's name that is kept takes the name from
+  whatever a lost change left there.
 - A sync that failed leaves its writes clean but lost: reads show them, the next
   sync has nothing to do for them, a power cut may take them.
 """
@@ -21,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from journalkit.fs.tree import FileNode, Node
+from journalkit.fs.tree import DirectoryNode, FileNode, Node
 
 SECTOR_BYTES = 512
 
@@ -182,7 +184,7 @@ class Link(NamedTuple):
     name: str
     node: Node
 
-    def apply(self, entries: dict[str, Node]) -> None:
+    def apply(self, entries: dict[str, Node], _here: DirectoryNode) -> None:
         """Do it."""
         entries[self.name] = self.node
 
@@ -192,22 +194,36 @@ class Unlink(NamedTuple):
 
     name: str
 
-    def apply(self, entries: dict[str, Node]) -> None:
+    def apply(self, entries: dict[str, Node], _here: DirectoryNode) -> None:
         """Do it."""
         entries.pop(self.name, None)
 
 
 class Rename(NamedTuple):
-    """A file's name exchanged for another. A file has one name: one that a lost rename left goes too."""
+    """A file's name exchanged for another: one change, noted in both directories if they are two."""
 
-    target: str
+    source: DirectoryNode
+    target: DirectoryNode
+    name: str
     node: Node
 
-    def apply(self, entries: dict[str, Node]) -> None:
-        """Do it."""
+    def apply(self, entries: dict[str, Node], here: DirectoryNode) -> None:
+        """Do this directory's part of it. A file has one name: one that a lost rename left goes too."""
         for name in [name for name, node in entries.items() if node is self.node]:
             del entries[name]
-        entries[self.target] = self.node
+        if here is self.target:
+            entries[self.name] = self.node
+
+    def elsewhere(self, here: DirectoryNode) -> DirectoryNode | None:
+        """Return the other directory, if there is one."""
+        other = self.source if here is self.target else self.target
+        return None if other is here else other
+
+    def supersedes(self, older: NameOperation, here: DirectoryNode) -> bool:
+        """Whether an older change in the directory means nothing any more once this one is durable."""
+        if not isinstance(older, Unlink) and older.node is self.node:
+            return True
+        return here is self.target and older.name == self.name
 
 
 NameOperation: TypeAlias = Link | Unlink | Rename
@@ -215,21 +231,33 @@ NameOperation: TypeAlias = Link | Unlink | Rename
 
 @dataclass(slots=True)
 class DirectoryMedium:
-    """A directory's durable names, and what was done to them since."""
+    """A directory's durable names, and what was done to them since; `here` is always that directory."""
 
     durable: dict[str, Node] = field(default_factory=dict)
     operations: list[NameOperation] = field(default_factory=list)
 
-    def sync(self) -> None:
-        """Make every change of names durable."""
-        for operation in self.operations:
-            operation.apply(self.durable)
-        self.operations.clear()
+    def sync(self, here: DirectoryNode) -> list[tuple[Rename, DirectoryNode]]:
+        """Make every change of names durable; return the renames that another directory has to settle."""
+        done, self.operations = self.operations, []
+        for operation in done:
+            operation.apply(self.durable, here)
+        renames = [operation for operation in done if isinstance(operation, Rename)]
+        return [(rename, other) for rename in renames if (other := rename.elsewhere(here)) is not None]
 
-    def after_crash(self, choose: Chooser) -> dict[str, Node]:
-        """Return the names that a power cut leaves."""
+    def settle(self, rename: Rename, here: DirectoryNode) -> None:
+        """Make one rename durable because the other directory's sync did, ahead of what else is pending here."""
+        place = next(index for index, operation in enumerate(self.operations) if operation is rename)
+        older = [operation for operation in self.operations[:place] if not rename.supersedes(operation, here)]
+        self.operations[: place + 1] = older
+        rename.apply(self.durable, here)
+
+    def after_crash(self, here: DirectoryNode, choose: Chooser, decided: dict[int, int]) -> dict[str, Node]:
+        """Return the names that a power cut leaves; `decided` carries the fate of renames between directories."""
         entries = dict(self.durable)
         for operation in self.operations:
-            if choose(2) == KEPT:
-                operation.apply(entries)
+            fate = decided.get(id(operation))
+            if fate is None:
+                fate = decided[id(operation)] = choose(2)
+            if fate == KEPT:
+                operation.apply(entries, here)
         return entries

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from journalkit.fs.tree import DirectoryNode, FileNode, Node, Tree, os_error
 from journalkit.testing.faults import FaultPlan
-from journalkit.testing.medium import Chooser, DirectoryMedium, FileMedium, Unlink
+from journalkit.testing.medium import Chooser, DirectoryMedium, FileMedium, Link, NameOperation, Rename, Unlink
 
 
 @dataclass(slots=True)
@@ -46,6 +46,11 @@ class DiskState:
             medium = self._directories[node] = DirectoryMedium()
         return medium
 
+    def sync_directory(self, node: DirectoryNode) -> None:
+        """Make a directory's changes of names durable, both ends of a rename together."""
+        for rename, other in self.directory_medium(node).sync(node):
+            self.directory_medium(other).settle(rename, other)
+
     def release(self, node: FileNode) -> None:
         """Count one handle less; a file without a name is gone with its last."""
         self.handles[node] -= 1
@@ -68,11 +73,16 @@ class DiskState:
     def after_crash(self, choose: Chooser) -> DiskState:
         """Return one state that a power cut may leave; all of it is durable then."""
         after = DiskState(self.capacity_bytes)
+        decided: dict[int, int] = {}
+        placed: set[Node] = set()
 
         def survive(old: DirectoryNode, new: DirectoryNode) -> None:
-            names = self.directory_medium(old).after_crash(choose)
+            names = self.directory_medium(old).after_crash(old, choose, decided)
             for name in sorted(names):  # a fixed order, so that a seed means one state
                 child = names[name]
+                if child in placed:
+                    continue  # half of a chain of renames through directories: a file has one name
+                placed.add(child)
                 if isinstance(child, FileNode):
                     node = after.tree.new_file()
                     node.content = self.file_medium(child).after_crash(choose)
@@ -90,31 +100,40 @@ class DiskState:
     def after_process_crash(self) -> DiskState:
         """Return the same names and bytes, durable or not as before, without handles, locks and fault plan."""
         after = DiskState(self.capacity_bytes)
-        copies: dict[Node, Node] = {}
+        copies: dict[FileNode, FileNode] = {}
+        directories: dict[DirectoryNode, DirectoryNode] = {}
+        renames: dict[int, Rename] = {}
 
         def copied(old: Node) -> Node:
-            if old not in copies:
-                copies[old] = copied_file(old) if isinstance(old, FileNode) else copied_directory(old)
-            return copies[old]
-
-        def copied_file(old: FileNode) -> FileNode:
-            new = after.tree.new_file()
-            new.content, new.is_linked = bytearray(old.content), old.is_linked
-            medium = self.file_medium(old)
-            after._files[new] = FileMedium(bytearray(medium.durable), list(medium.operations))
+            if isinstance(old, DirectoryNode):
+                return copied_directory(old)
+            new = copies.get(old)
+            if new is None:
+                new = copies[old] = after.tree.new_file()
+                new.content, new.is_linked = bytearray(old.content), old.is_linked
+                medium = self.file_medium(old)
+                after._files[new] = FileMedium(bytearray(medium.durable), list(medium.operations))
             return new
 
         def copied_directory(old: DirectoryNode) -> DirectoryNode:
-            new = after.tree.new_directory()
-            new.entries = {name: copied(child) for name, child in old.entries.items()}
-            medium = self.directory_medium(old)
-            after._directories[new] = DirectoryMedium(
-                {name: copied(child) for name, child in medium.durable.items()},
-                [
-                    operation if isinstance(operation, Unlink) else operation._replace(node=copied(operation.node))
-                    for operation in medium.operations
-                ],
-            )
+            new = directories.get(old)
+            if new is None:
+                new = directories[old] = after.tree.new_directory()
+                new.entries = {name: copied(child) for name, child in old.entries.items()}
+                medium, copy = self.directory_medium(old), after.directory_medium(new)
+                copy.durable = {name: copied(child) for name, child in medium.durable.items()}
+                copy.operations = [copied_operation(operation) for operation in medium.operations]
+            return new
+
+        def copied_operation(old: NameOperation) -> NameOperation:
+            if isinstance(old, Unlink):
+                return old
+            if isinstance(old, Link):
+                return Link(old.name, copied(old.node))
+            new = renames.get(id(old))  # one object in both directories
+            if new is None:
+                source, target = copied_directory(old.source), copied_directory(old.target)
+                new = renames.setdefault(id(old), Rename(source, target, old.name, copied(old.node)))
             return new
 
         after.tree.root = copied_directory(self.tree.root)
