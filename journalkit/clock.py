@@ -22,6 +22,10 @@ class Clock(Protocol):
         """Return seconds from an arbitrary origin; never goes back."""
         ...
 
+    def sleep(self, duration_s: float) -> None:
+        """Wait."""
+        ...
+
     def random_bytes(self, count: int) -> bytes:
         """Return `count` bytes that nobody else will draw."""
         ...
@@ -37,6 +41,10 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Return seconds of the monotonic clock."""
         return time.monotonic()
+
+    def sleep(self, duration_s: float) -> None:
+        """Wait for that many seconds."""
+        time.sleep(duration_s)
 
     def random_bytes(self, count: int) -> bytes:
         """Return `count` bytes of the operating system's entropy."""

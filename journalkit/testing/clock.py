@@ -28,6 +28,10 @@ class SimulatedClock:
         """Return the seconds that `advance` added up to."""
         return self._monotonic_us / 1_000_000
 
+    def sleep(self, duration_s: float) -> None:
+        """Let the time pass without waiting for it."""
+        self.advance(duration_s)
+
     def random_bytes(self, count: int) -> bytes:
         """Return the next `count` bytes of the seed's sequence."""
         with self._guard:

@@ -20,6 +20,7 @@ PUBLIC = [
     "ABSENT",
     "Batch",
     "Journal",
+    "JournalRecord",
     "Key",
     "Lsn",
     "RecoveryReport",

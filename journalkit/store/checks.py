@@ -1,0 +1,90 @@
+"""Checks: what a commit may ask for when its place in the log is decided.
+
+A check is called by the log's leader with the LSN of the last record before
+the commit's and with the earlier commits of the same group, which have places
+and aren't visible yet. It raises ConflictError to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from journalkit.errors import ConflictError
+from journalkit.log.commit import Commit
+from journalkit.store.layers import Layers
+from journalkit.store.reading import Decoder
+from journalkit.types import ABSENT, Absent, Key, Value
+
+Check: TypeAlias = Callable[[int, Sequence[Commit]], None]
+Encoded: TypeAlias = "bytes | Absent | None"
+
+
+class MissingKeyError(ConflictError):
+    """The key that was to be deleted isn't there."""
+
+
+def is_there(encoded: Encoded) -> bool:
+    """Whether an encoded value is one, and not a deletion or nothing."""
+    return encoded is not None and encoded is not ABSENT
+
+
+class Checks:
+    """Makes the checks of one store."""
+
+    __slots__ = ("_layers", "_values")
+
+    def __init__(self, layers: Layers, values: Decoder) -> None:
+        self._layers = layers
+        self._values = values
+
+    def _current(self, encoded_key: bytes, earlier: Sequence[Commit]) -> Encoded:
+        """The key's value after every record that has a place."""
+        for commit in reversed(earlier):
+            for key, value in reversed(commit.mutations):
+                if key == encoded_key:
+                    return value
+        return self._layers.get(encoded_key)
+
+    def exists(self, encoded_key: bytes) -> Check:
+        """The key is there."""
+
+        def check(_last_lsn: int, earlier: Sequence[Commit]) -> None:
+            if not is_there(self._current(encoded_key, earlier)):
+                raise MissingKeyError("the key is absent")
+
+        return check
+
+    def unchanged(self, key: Key, encoded_key: bytes, before: Encoded) -> Check:
+        """The key's encoded value is what it was, or it is still absent."""
+
+        def check(_last_lsn: int, earlier: Sequence[Commit]) -> None:
+            current = self._current(encoded_key, earlier)
+            if is_there(current) != is_there(before) or (is_there(current) and current != before):
+                raise ConflictError(f"key {key!r} was changed meanwhile; read it again and retry")
+
+        return check
+
+    def expected(self, key: Key, encoded_key: bytes, expect: Value | Absent) -> Check:
+        """The key's decoded value equals `expect`, or the key is absent as `ABSENT` says."""
+
+        def check(_last_lsn: int, earlier: Sequence[Commit]) -> None:
+            current = self._current(encoded_key, earlier)
+            if current is None or current is ABSENT:
+                if expect is not ABSENT:
+                    raise ConflictError(f"key {key!r} is absent, {expect!r} was expected; read it again and retry")
+            elif expect is ABSENT or self._values.value(key, current) != expect:
+                raise ConflictError(f"key {key!r} isn't what was expected; read it again and retry")
+
+        return check
+
+    def nothing_since(self, lsn: int) -> Check:
+        """No record has a place behind `lsn`."""
+
+        def check(last_lsn: int, _earlier: Sequence[Commit]) -> None:
+            if last_lsn != lsn:
+                raise ConflictError(
+                    f"what was read at LSN {lsn} may have changed since (the log is at {last_lsn}); run it again"
+                )
+
+        return check

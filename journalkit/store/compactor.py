@@ -1,0 +1,289 @@
+"""The compactor: folds the log into snapshots and prunes what nobody needs.
+
+    freeze -> rotate -> sync the log through it -> merge with the newest snapshot
+    -> new table, durable, read back from the device -> manifest -> prune
+
+in this order only: whatever is removed is in a snapshot that was read back
+and that a durable manifest names. `step` does what is due and says when to
+look again; the thread in `journalkit.store.background` only loops on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from dataclasses import dataclass
+
+from journalkit.clock import Clock
+from journalkit.errors import ClosedError, JournalError, StorageError, StoreFullError
+from journalkit.format.manifest import Manifest, SnapshotEntry
+from journalkit.format.names import segment_name, table_name
+from journalkit.format.table import TableInfo
+from journalkit.fs.full import is_full, store_full
+from journalkit.fs.interface import FileSystem
+from journalkit.log.log import Log
+from journalkit.manifest import ManifestKeeper
+from journalkit.options import Options
+from journalkit.recovery.reserve import Reserve
+from journalkit.snapshot.cache import BlockCache
+from journalkit.snapshot.merge import fold, merge_entries
+from journalkit.snapshot.reader import Table
+from journalkit.snapshot.writer import TableWriter
+from journalkit.store.layers import Frozen, Layers
+
+LOOK_AGAIN_S = 0.2
+BACK_OFF_MAX_S = 60.0
+SEGMENTS_MAX = 64
+REPLAY_BYTES_PER_S = 50_000_000
+"""A careful guess of how fast a tail is replayed, for a store that has not replayed a long one itself."""
+_EMERGENCY_SNAPSHOTS = 1
+
+_log = logging.getLogger("journalkit.compactor")
+
+
+@dataclass(frozen=True, slots=True)
+class CompactorStatistics:
+    """What the compactor did since the store was opened. `last_error` is "" after a fold that worked."""
+
+    folds: int
+    failures: int
+    last_error: str
+    emergencies: int
+    bytes_folded: int
+
+
+class Compactor:
+    """Folds one store. Any thread may call `compact`; one fold runs at a time."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: str,
+        keeper: ManifestKeeper,
+        log: Log,
+        layers: Layers,
+        cache: BlockCache,
+        reserve: Reserve,
+        clock: Clock,
+        options: Options,
+        *,
+        replay_bytes_per_s: float = REPLAY_BYTES_PER_S,
+    ) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._keeper = keeper
+        self._journal = log
+        self._layers = layers
+        self._cache = cache
+        self._reserve = reserve
+        self._clock = clock
+        self._options = options
+        self._replay_bytes_per_s = replay_bytes_per_s
+        self._one_at_a_time = threading.Lock()
+        self._cancelled = False
+        self._not_before_s = 0.0
+        self._failures_in_a_row = 0
+        self._folds = self._failures = self._emergencies = self._bytes_folded = 0
+        self._last_error = ""
+
+    def statistics(self) -> CompactorStatistics:
+        """Return counts since the store was opened."""
+        return CompactorStatistics(
+            self._folds, self._failures, self._last_error, self._emergencies, self._bytes_folded
+        )
+
+    # When
+
+    def due(self) -> str:
+        """Return why a fold is due, "" if none is. O(segments)."""
+        layers, options = self._layers, self._options
+        tail_bytes = layers.unfolded_bytes
+        snapshot_bytes = sum(table.info.size_bytes for table in layers.tables)
+        if tail_bytes >= max(options.fold_bytes_min, options.fold_ratio * snapshot_bytes):
+            return "log bytes"
+        if tail_bytes and tail_bytes / self._replay_bytes_per_s >= options.max_recovery_s:
+            return "replay time"
+        since_s = layers.unfolded_since_s
+        if since_s is not None and self._clock.monotonic_s() - since_s >= options.max_age_s:
+            return "age"
+        if layers.lsn > self.snapshot_lsn and len(self._journal.position.ended) >= SEGMENTS_MAX:
+            return "segments"
+        return ""
+
+    @property
+    def snapshot_lsn(self) -> int:
+        """LSN of the newest snapshot, 0 if there is none."""
+        snapshots = self._keeper.current.snapshots
+        return snapshots[0].lsn if snapshots else 0
+
+    def step(self) -> float:
+        """Do what is due; return after how many seconds to look again. Raises nothing that a retry may mend."""
+        if self._clock.monotonic_s() < self._not_before_s:
+            return LOOK_AGAIN_S
+        try:
+            if self._journal.wants_next:
+                self._journal.prepare_next()
+            if self.due():
+                self.compact()
+        except ClosedError:
+            return LOOK_AGAIN_S
+        except JournalError as error:
+            self._back_off(error)
+        return LOOK_AGAIN_S
+
+    def _back_off(self, error: Exception) -> None:
+        self._failures_in_a_row += 1
+        self._last_error = str(error)
+        wait_s = min(BACK_OFF_MAX_S, 0.5 * 2**self._failures_in_a_row)
+        self._not_before_s = self._clock.monotonic_s() + wait_s
+        _log.warning("a fold failed, the next try is in %.0f s: %s", wait_s, error)
+
+    def cancel(self) -> None:
+        """Make a fold in progress give up at its next block, and every later one at once."""
+        self._cancelled = True
+
+    # How
+
+    def compact(self) -> None:
+        """Fold everything visible into a new snapshot and prune. Waits for a fold that is running.
+
+        Durability:
+            The snapshot and its manifest survive a power cut once this returns.
+
+        Raises:
+            StoreFullError: No room. What is live stays; older snapshots were
+                given up to make room, if there were any.
+            CorruptionError: A block underneath is damaged; what is live stays.
+            FencedError, StorageError: From the log or the manifest.
+        """
+        with self._one_at_a_time:
+            try:
+                self._fold()
+            except StoreFullError:
+                self._failures += 1
+                self._make_room()
+                raise
+            except JournalError:
+                self._failures += 1
+                raise
+
+    def _fold(self) -> None:
+        with contextlib.suppress(StoreFullError):
+            # Without a new segment the old one stays until the next fold; nothing else depends on it.
+            self._journal.rotate()
+        folded = self._layers.begin_fold()
+        published = False
+        try:
+            if folded.lsn > self.snapshot_lsn:
+                self._journal.sync()
+                table = self._write_table(folded)
+                self._publish(folded, table.info)
+                published = True
+                self._layers.end_fold(folded, (table,))
+                self._folds += 1
+                self._bytes_folded += table.info.size_bytes
+        finally:
+            if not published:
+                self._layers.abandon_fold(folded)
+        self._last_error, self._failures_in_a_row = "", 0
+        self._prune(self._options.keep_snapshots)
+
+    def _write_table(self, folded: Frozen) -> Table:
+        manifest = self._keeper.current
+        upper = [memtable.scan(None, None) for memtable in folded.memtables]
+        upper += [table.scan(None, None) for table in folded.tables[:-1]]
+        base = folded.tables[-1] if folded.tables else None
+        salt = int.from_bytes(self._clock.random_bytes(4), "little")
+        try:
+            with TableWriter(
+                self._fs, self._directory, manifest.next_table, store_uuid=manifest.store, lsn=folded.lsn, salt=salt
+            ) as writer:
+                fold(writer, merge_entries(upper), base, drop_tombstones=True, step=self._pace)
+                info = writer.finish()
+            table = Table.open(self._fs, self._directory, info, manifest.store, self._cache)
+            table.verify(from_device=True)
+        except JournalError:
+            raise
+        except OSError as error:
+            if is_full(error):
+                needed = folded_bytes(folded)
+                raise store_full(self._fs, self._directory, needed, error) from error
+            raise StorageError(f"{self._directory}: a snapshot could not be written ({error})", cause=error) from error
+        return table
+
+    def _pace(self) -> None:
+        if self._cancelled:
+            raise ClosedError(f"{self._directory} is being closed; the fold was given up")
+
+    def _publish(self, folded: Frozen, info: TableInfo) -> None:
+        entry = SnapshotEntry(folded.lsn, self._clock.wall_us(), (info,))
+
+        def add(manifest: Manifest) -> Manifest:
+            return manifest.next_generation(
+                snapshots=(entry, *manifest.snapshots),
+                segments=self._journal.entries(manifest.pruned_lsn),
+                durable_lsn=self._journal.durable_lsn,
+                next_table=info.number + 1,
+            )
+
+        try:
+            self._keeper.publish(add)
+        except StorageError:
+            # Whether the manifest names the table is unknown: it stays, and the next open knows.
+            raise
+        except JournalError:
+            self._unlink(table_name(info.number))
+            raise
+
+    # Pruning
+
+    def _prune(self, keep_snapshots: int) -> None:
+        """Give up all but the newest snapshots and the log that the oldest of them doesn't need."""
+        manifest = self._keeper.current
+        kept, dropped = manifest.snapshots[:keep_snapshots], manifest.snapshots[keep_snapshots:]
+        through_lsn = kept[-1].lsn if kept else 0
+        ended = self._journal.position.ended
+        gone_lsn = max(
+            (e.end.last_lsn for e in ended if e.end is not None and e.end.last_lsn <= through_lsn), default=0
+        )
+        if not dropped and gone_lsn <= manifest.pruned_lsn:
+            return
+
+        def drop(current: Manifest) -> Manifest:
+            return current.next_generation(
+                snapshots=kept,
+                segments=self._journal.entries(gone_lsn),
+                pruned_lsn=max(current.pruned_lsn, gone_lsn),
+                durable_lsn=self._journal.durable_lsn,
+            )
+
+        self._keeper.publish(drop)
+        live = {info.number for entry in kept for info in entry.tables}
+        for entry in dropped:
+            for info in entry.tables:
+                if info.number not in live:
+                    self._unlink(table_name(info.number))
+        for segment in self._journal.forget(gone_lsn):
+            self._unlink(segment_name(segment.number))
+        self._reserve.refill()
+
+    def _unlink(self, name: str) -> None:
+        # What stays is swept at the next open: the manifest doesn't name it any more.
+        with contextlib.suppress(OSError):
+            self._fs.unlink(os.path.join(self._directory, name))
+
+    def _make_room(self) -> None:
+        """The disk is full: keep one snapshot only, and say so."""
+        if len(self._keeper.current.snapshots) > _EMERGENCY_SNAPSHOTS:
+            self._emergencies += 1
+            _log.warning("the disk is full: only the newest snapshot of %s is kept", self._directory)
+        with contextlib.suppress(JournalError):
+            self._prune(_EMERGENCY_SNAPSHOTS)
+
+
+def folded_bytes(folded: Frozen) -> int:
+    """Return about how large the table that comes of a fold will be."""
+    memory = sum(memtable.payload_bytes for memtable in folded.memtables)
+    return memory + sum(table.info.size_bytes for table in folded.tables)

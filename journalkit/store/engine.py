@@ -1,0 +1,84 @@
+"""The engine of one open store: what is behind a `Store`, whichever mode it was opened in.
+
+A writer's engine has a log, a keeper of the manifest, a lock and a compactor;
+a reader's has layers and nothing that could change a byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from journalkit.clock import Clock
+from journalkit.format.manifest import Manifest
+from journalkit.fs.interface import FileSystem, ReadableFileSystem
+from journalkit.options import Options
+from journalkit.recovery.plan import RecoveryMode
+from journalkit.recovery.reader import open_for_reading
+from journalkit.recovery.replay import Replay
+from journalkit.recovery.report import RecoveryReport
+from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
+from journalkit.snapshot.cache import BlockCache
+from journalkit.store.compactor import REPLAY_BYTES_PER_S, Compactor
+from journalkit.store.layers import Layers
+
+_MEASURABLE_BYTES = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The half of an engine that only a writer has."""
+
+    opened: Opened
+    compactor: Compactor
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An open store's parts. `writing` is None for a reader."""
+
+    path: str
+    options: Options
+    layers: Layers
+    cache: BlockCache
+    report: RecoveryReport
+    manifest: Callable[[], Manifest]
+    clock: Clock
+    writing: Writing | None
+
+
+def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
+    """Open or create a store as its only writer; raises as `recovery.writer.open_for_writing` does."""
+    cache = BlockCache(options.cache_bytes)
+    replay = Replay(path)
+    layers = Layers(clock)
+    opened = open_for_writing(fs, path, request, cache, clock, replay, layers.apply)
+    layers.load(replay.entries, opened.tables, lsn=opened.log.last_lsn, payload_bytes=replay.payload_bytes)
+    rate = REPLAY_BYTES_PER_S
+    if replay.payload_bytes >= _MEASURABLE_BYTES and opened.report.seconds > 0:
+        rate = int(replay.payload_bytes / opened.report.seconds)
+    compactor = Compactor(
+        fs,
+        path,
+        opened.keeper,
+        opened.log,
+        layers,
+        cache,
+        opened.reserve,
+        clock,
+        options,
+        replay_bytes_per_s=rate,
+    )
+    writing = Writing(opened, compactor)
+    return Engine(path, options, layers, cache, opened.report, lambda: opened.keeper.current, clock, writing)
+
+
+def open_reader(
+    fs: ReadableFileSystem, path: str, mode: RecoveryMode, options: Options, clock: Clock
+) -> Engine:
+    """Look at a store beside whoever writes it; raises as `recovery.reader.open_for_reading` does."""
+    cache = BlockCache(options.cache_bytes)
+    found, report, replay = open_for_reading(fs, path, "store", mode, cache, clock, lambda: Replay(path))
+    layers = Layers(clock)
+    layers.load(replay.entries, found.snapshot.tables, lsn=report.last_lsn, payload_bytes=replay.payload_bytes)
+    return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None)

@@ -1,0 +1,196 @@
+"""Layers: where a key's newest value is looked for, and how that changes.
+
+    active memtable -> frozen memtables, newest first -> tables, newest first
+
+Entries only move down, and each step is published before the one above gives
+them up, so a reader that goes down without a lock never misses one. `_lock` is
+held for a group's apply, a freeze and a swap, each a few assignments.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from journalkit.clock import Clock
+from journalkit.log.commit import Commit
+from journalkit.snapshot.merge import merge_entries
+from journalkit.snapshot.reader import Table
+from journalkit.store.memtable import MemTable
+from journalkit.types import ABSENT, Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The state at one LSN: nothing in it changes any more."""
+
+    lsn: int
+    memtables: tuple[MemTable, ...]
+    tables: tuple[Table, ...]
+
+    def get(self, key: bytes) -> bytes | Absent | None:
+        """Return a key's encoded value, None if it was deleted, ABSENT if nothing speaks of it."""
+        for memtable in self.memtables:
+            value = memtable.entries.get(key, ABSENT)
+            if value is not ABSENT:
+                return value
+        for table in self.tables:
+            found = table.get(key)
+            if found is not ABSENT:
+                return found
+        return ABSENT
+
+    def scan(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield each key of the range once with its newest value; deletions included."""
+        layers = [m.scan(start, stop, reverse=reverse) for m in self.memtables if m.entries]
+        layers += [table.scan(start, stop, reverse=reverse) for table in self.tables]
+        return merge_entries(layers, reverse=reverse)
+
+
+class Layers:
+    """The live state of a store. Any thread may read; `apply` is the log's."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin empty, at LSN 0."""
+        self.active = MemTable({}, 0, 0)
+        self.frozen: tuple[MemTable, ...] = ()
+        self.tables: tuple[Table, ...] = ()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._applying: tuple[list[Commit], int] | None = None
+        self.unfolded_since_s: float | None = None
+
+    def load(
+        self, entries: dict[bytes, bytes | None], tables: tuple[Table, ...], *, lsn: int, payload_bytes: int
+    ) -> None:
+        """Begin with what recovery gave. Before anybody else knows these layers."""
+        self.active = MemTable(entries, lsn, payload_bytes)
+        self.tables = tables
+        self.unfolded_since_s = self._clock.monotonic_s() if entries else None
+
+    @property
+    def lsn(self) -> int:
+        """The last record that is visible."""
+        return self.active.last_lsn
+
+    @property
+    def unfolded_bytes(self) -> int:
+        """About how much memory the entries of memtables take, not counting what Python adds."""
+        return self.active.payload_bytes + sum(memtable.payload_bytes for memtable in self.frozen)
+
+    # Reads
+
+    def get(self, key: bytes) -> bytes | Absent | None:
+        """Return a key's newest encoded value, None if it was deleted, ABSENT if nothing speaks of it."""
+        value = self.active.entries.get(key, ABSENT)
+        if value is not ABSENT:
+            return value
+        return self.get_below(key)
+
+    def get_below(self, key: bytes) -> bytes | Absent | None:
+        """`get` for a key that the active memtable doesn't hold."""
+        # `frozen` before `tables`: the other way round, a fold in between could hide an entry.
+        for memtable in self.frozen:
+            value = memtable.entries.get(key, ABSENT)
+            if value is not ABSENT:
+                return value
+        for table in self.tables:
+            found = table.get(key)
+            if found is not ABSENT:
+                return found
+        return ABSENT
+
+    # Writes, by the log's leader
+
+    def apply(self, commits: list[Commit], last_lsn: int) -> None:
+        """Make a group visible. Done again after an interruption, it does the same."""
+        with self._lock:
+            self._applying = (commits, last_lsn)
+            self._finish_applying()
+
+    def _finish_applying(self) -> None:
+        applying = self._applying
+        if applying is None:
+            return
+        commits, last_lsn = applying
+        active = self.active
+        entries, weight = active.entries, 0
+        for commit in commits:
+            mutations = commit.mutations
+            if len(mutations) == 1:
+                key, value = mutations[0]
+                entries[key] = value
+            else:
+                # One call, so that nobody sees half of a record.
+                entries.update(mutations)
+            if commit.payload is not None:
+                weight += len(commit.payload)
+        active.payload_bytes += weight
+        active.last_lsn = last_lsn
+        if self.unfolded_since_s is None:
+            self.unfolded_since_s = self._clock.monotonic_s()
+        self._applying = None
+
+    # Freezing
+
+    def freeze(self) -> Frozen:
+        """Return the state as it is now, for as long as it is wanted. O(1); never waits for a write.
+
+        Small memtables that pile up are merged, each entry O(log n) times in all.
+        """
+        with self._lock:
+            state = self._freeze()
+        self._merge_small()
+        return state
+
+    def _freeze(self) -> Frozen:
+        self._finish_applying()
+        active = self.active
+        if active.entries:
+            # First below, then out of the way: a reader in between sees it twice, never not at all.
+            self.frozen = (active, *self.frozen)
+            self.active = MemTable({}, active.last_lsn, 0)
+        return Frozen(active.last_lsn, self.frozen, self.tables)
+
+    def _merge_small(self) -> None:
+        """Merge the newest frozen memtable into its neighbour while they are of a size; who froze them keeps theirs."""
+        while True:
+            frozen = self.frozen
+            if len(frozen) < 2 or frozen[0].folding or frozen[1].folding:
+                return
+            newer, older = frozen[0], frozen[1]
+            if len(newer.entries) * 2 < len(older.entries):
+                return
+            merged = newer.merged_over(older)
+            with self._lock:
+                if self.frozen[:2] != (newer, older) or newer.folding or older.folding:
+                    return
+                self.frozen = (merged, *self.frozen[2:])
+
+    # Folding
+
+    def begin_fold(self) -> Frozen:
+        """Freeze, and keep what is frozen apart from what comes, until `end_fold` or `abandon_fold`."""
+        with self._lock:
+            state = self._freeze()
+            for memtable in state.memtables:
+                memtable.folding = True
+            self.unfolded_since_s = None
+            return state
+
+    def end_fold(self, folded: Frozen, tables: tuple[Table, ...]) -> None:
+        """Put the new tables in place of what was folded; from here on no reader comes to the old ones."""
+        with self._lock:
+            self.tables = tables
+            self.frozen = tuple(memtable for memtable in self.frozen if memtable not in folded.memtables)
+
+    def abandon_fold(self, folded: Frozen) -> None:
+        """The fold failed: everything stays where it is."""
+        with self._lock:
+            for memtable in folded.memtables:
+                memtable.folding = False
+            if folded.memtables and self.unfolded_since_s is None:
+                self.unfolded_since_s = self._clock.monotonic_s()

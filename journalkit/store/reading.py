@@ -1,0 +1,222 @@
+"""Reading: what a store, a view and a transaction have in common.
+
+`OrderedReads` is the reading half of the mapping protocol, in key order, over
+whatever entries its subclass stands for; `Decoder` turns encoded entries into
+keys and values.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from itertools import islice
+from typing import Any
+
+from journalkit.errors import CorruptionError, KeyTypeError, KeyValueError
+from journalkit.format.codec import Codec
+from journalkit.format.keys import (
+    USER_FIRST,
+    Keyspace,
+    decode_key,
+    encode_key,
+    keyspace_bounds,
+    prefix_bounds,
+    reserved_name,
+)
+from journalkit.format.malformed import MalformedError
+from journalkit.types import ABSENT, Absent, Key, Value
+
+Entries = Iterator[tuple[bytes, bytes | None]]
+
+
+def encoded_range(start: Key | None, stop: Key | None, prefix: Key | None) -> tuple[bytes, bytes | None]:
+    """Return the half-open range of encoded user keys that all given bounds allow.
+
+    Raises:
+        UsageError: A bound isn't a key, or a prefix is of a kind that has none.
+    """
+    low, high = USER_FIRST, None
+    if prefix is not None:
+        low, high = prefix_bounds(prefix)
+    if start is not None:
+        low = max(low, encode_key(start))
+    if stop is not None:
+        bound = encode_key(stop)
+        high = bound if high is None else min(high, bound)
+    return low, high
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise UsageError unless `limit` is None or a count."""
+    if limit is None:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise KeyTypeError(f"limit={limit!r} is not a number of entries")
+    if limit < 0:
+        raise KeyValueError(f"limit={limit!r} is below 0")
+
+
+class Decoder:
+    """Encoded keys and values of one store, turned back into objects; damage becomes an error that names the key."""
+
+    __slots__ = ("_decode", "path")
+
+    def __init__(self, codec: Codec, path: str) -> None:
+        self._decode = codec.decode
+        self.path = path
+
+    def value(self, key: Key, encoded: bytes) -> Value:
+        """Return the value: a new object each time.
+
+        Raises:
+            CorruptionError: The bytes are whole and aren't a value.
+        """
+        try:
+            return self._decode(encoded)
+        except MalformedError as error:
+            raise CorruptionError(
+                f"the value of key {key!r} can't be decoded ({error.reason})", path=self.path
+            ) from error
+
+    def key(self, encoded: bytes) -> Key:
+        """Return the key. Raises CorruptionError if the bytes aren't one."""
+        try:
+            return decode_key(encoded)
+        except MalformedError as error:
+            raise CorruptionError(f"a key can't be decoded ({error.reason}): {encoded!r}", path=self.path) from error
+
+    def items(self, entries: Entries, limit: int | None) -> Iterator[tuple[Key, Value]]:
+        """Yield keys and values of what isn't deleted, at most `limit`."""
+        for encoded, value in islice(((k, v) for k, v in entries if v is not None), limit):
+            key = self.key(encoded)
+            yield key, self.value(key, value)
+
+    def keys(self, entries: Entries) -> Iterator[Key]:
+        """Yield the keys of what isn't deleted; values aren't decoded."""
+        for encoded, value in entries:
+            if value is not None:
+                yield self.key(encoded)
+
+    def offsets(self, entries: Entries) -> dict[str, Value]:
+        """Return names and values of the entries of the offsets' keyspace."""
+        return {
+            reserved_name(encoded): self.value(reserved_name(encoded), value)
+            for encoded, value in entries
+            if value is not None
+        }
+
+
+OFFSETS_RANGE = keyspace_bounds(Keyspace.OFFSETS)
+
+
+class OrderedReads(Mapping[Key, Value]):
+    """The reading half of a mapping in key order.
+
+    A subclass says what a key's encoded value is and which entries there are.
+    Iterators belong to the moment at which they were made.
+    """
+
+    _values: Decoder
+
+    @abstractmethod
+    def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
+        """Return the key's encoded value, None or ABSENT if there is none."""
+
+    @abstractmethod
+    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+        """Return entries with start <= key < stop, deletions included, as they are at this call."""
+
+    def __getitem__(self, key: Key) -> Value:
+        encoded = self._encoded(encode_key(key))
+        if encoded is None or encoded is ABSENT:
+            raise KeyError(key)
+        return self._values.value(key, encoded)
+
+    def __contains__(self, key: Any) -> bool:
+        encoded = self._encoded(encode_key(key))
+        return encoded is not None and encoded is not ABSENT
+
+    def __iter__(self) -> Iterator[Key]:
+        return self._values.keys(self._entries(USER_FIRST, None))
+
+    def __reversed__(self) -> Iterator[Key]:
+        return self._values.keys(self._entries(USER_FIRST, None, reverse=True))
+
+    def __len__(self) -> int:
+        """Count the keys. O(n): it scans them."""
+        return sum(value is not None for _, value in self._entries(USER_FIRST, None))
+
+    def __bool__(self) -> bool:
+        """Whether there is any key. It looks for the first one only."""
+        return any(value is not None for _, value in self._entries(USER_FIRST, None))
+
+    def keys(self) -> OrderedKeys:
+        """Return the keys, in order."""
+        return OrderedKeys(self)
+
+    def values(self) -> OrderedValues:
+        """Return the values, in key order."""
+        return OrderedValues(self)
+
+    def items(self) -> OrderedItems:
+        """Return keys and values, in key order."""
+        return OrderedItems(self)
+
+    def scan(
+        self,
+        start: Key | None = None,
+        stop: Key | None = None,
+        *,
+        prefix: Key | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[tuple[Key, Value]]:
+        """Return an iterator over keys and values in key order, frozen at this call.
+
+        Args:
+            start: The first key of the range, inclusive.
+            stop: Its end, exclusive.
+            prefix: Only keys that begin with this string, bytes, or these tuple elements.
+            reverse: From the last to the first.
+            limit: At most this many.
+
+        Raises:
+            UsageError: A bound can't be a key.
+            CorruptionError: While iterating, for the keys of a damaged block.
+        """
+        check_limit(limit)
+        low, high = encoded_range(start, stop, prefix)
+        return self._values.items(self._entries(low, high, reverse=reverse), limit)
+
+
+class OrderedKeys(KeysView[Key]):
+    """`keys()` in order, in both directions."""
+
+    _mapping: OrderedReads
+
+    def __reversed__(self) -> Iterator[Key]:
+        return reversed(self._mapping)
+
+
+class OrderedItems(ItemsView[Key, Value]):
+    """`items()` that reads in one scan, frozen when the iteration begins."""
+
+    _mapping: OrderedReads
+
+    def __iter__(self) -> Iterator[tuple[Key, Value]]:
+        return self._mapping.scan()
+
+    def __reversed__(self) -> Iterator[tuple[Key, Value]]:
+        return self._mapping.scan(reverse=True)
+
+
+class OrderedValues(ValuesView[Value]):
+    """`values()` that reads in one scan, frozen when the iteration begins."""
+
+    _mapping: OrderedReads
+
+    def __iter__(self) -> Iterator[Value]:
+        return (value for _, value in self._mapping.scan())
+
+    def __reversed__(self) -> Iterator[Value]:
+        return (value for _, value in self._mapping.scan(reverse=True))

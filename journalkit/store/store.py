@@ -1,0 +1,336 @@
+"""The store: a durable, ordered mapping.
+
+Every write is one record of the log and visible once it is what it was asked
+to be; every read sees a prefix of the log. The mapping protocol behaves as
+`dict` does, except that keys are in order, values are copies, and iterators
+see the store as it was when they were made.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from journalkit.errors import JournalError, RecordTooLargeError, UsageError
+from journalkit.format.batch import ENTRY_BYTES, encode_batch, encode_one
+from journalkit.format.codec import CborCodec, codec_named
+from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
+from journalkit.format.keys import Keyspace, encode_key, reserved_key
+from journalkit.log.commit import Commit
+from journalkit.log.log import Log
+from journalkit.options import check_sync
+from journalkit.recovery.report import RecoveryReport
+from journalkit.runtime.handle import Handle
+from journalkit.store.batch import Batch
+from journalkit.store.checks import Check, Checks, MissingKeyError
+from journalkit.store.engine import Engine
+from journalkit.store.layers import Frozen
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries
+from journalkit.store.statistics import StoreStatistics, gather
+from journalkit.store.transaction import Transaction
+from journalkit.store.updates import AtomicUpdates
+from journalkit.store.view import View
+from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
+
+
+class Store(Handle, AtomicUpdates):
+    """A durable, ordered mapping; open one with `journalkit.open`. Any thread may call anything.
+
+    Use it as a context manager, or `close` it. Under the default
+    `sync="always"`, a write that returned survives a power cut.
+    """
+
+    def __init__(self, engine: Engine, *, opened_at: str) -> None:
+        """Use `journalkit.open`."""
+        writing = engine.writing
+        codec = codec_named(engine.manifest().codec)
+        self._engine = engine
+        self._layers = engine.layers
+        self._clock = engine.clock
+        self._log: Log | None = writing.opened.log if writing else None
+        self._codec = codec
+        self._encode_value = codec.encode
+        self._decode_value = codec.decode
+        self._offset_codec = CborCodec()
+        self._values = Decoder(codec, engine.path)
+        self._offset_values = Decoder(self._offset_codec, engine.path)
+        self._checks = Checks(engine.layers, self._values)
+        self._transactions: dict[int, Transaction] = {}
+        super().__init__(engine.path, engine.options, writing.opened if writing else None, opened_at)
+        if writing and engine.options.compaction == "thread":
+            self._run(writing.compactor, "journalkit-compactor")
+
+    # Where it stands
+
+    @property
+    def uuid(self) -> str:
+        """The store's identity, 32 hexadecimal digits; copies share it."""
+        return self._engine.manifest().store.hex()
+
+    @property
+    def epoch(self) -> int:
+        """How often the store was opened for writing."""
+        return self._engine.manifest().epoch
+
+    @property
+    def lsn(self) -> Lsn:
+        """The last record that is visible; 0 if there is none."""
+        return self._layers.lsn
+
+    @property
+    def durable_lsn(self) -> Lsn:
+        """The last record that is known to survive a power cut."""
+        return self._log.durable_lsn if self._log is not None else self._engine.manifest().durable_lsn
+
+    @property
+    def snapshot_lsn(self) -> Lsn:
+        """The record up to which the newest snapshot reaches; 0 if there is none."""
+        snapshots = self._engine.manifest().snapshots
+        return snapshots[0].lsn if snapshots else 0
+
+    @property
+    def pruned_lsn(self) -> Lsn:
+        """The last record that is gone from the log; 0 if none is."""
+        return self._engine.manifest().pruned_lsn
+
+    @property
+    def recovery_report(self) -> RecoveryReport:
+        """What opening found and did; its `str` is one line."""
+        return self._engine.report
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What was given as `metadata` when the store was created: a copy."""
+        return MappingProxyType(copy.deepcopy(dict(self._engine.manifest().metadata)))
+
+    @property
+    def offsets(self) -> Mapping[str, Value]:
+        """Input positions by name: a copy, read-only. They are written in transactions and batches. O(offsets)."""
+        return MappingProxyType(self._offset_values.offsets(self._freeze().scan(*OFFSETS_RANGE)))
+
+    # Reads
+
+    def __getitem__(self, key: Key) -> Value:
+        """Return a copy of the value.
+
+        Raises:
+            KeyError: There is no such key.
+            CorruptionError: The block that would hold it is damaged.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        encoded_key = encode_key(key)
+        layers = self._layers
+        encoded = layers.active.entries.get(encoded_key, ABSENT)
+        if encoded is ABSENT:
+            encoded = layers.get_below(encoded_key)
+        if encoded is None or encoded is ABSENT:
+            raise KeyError(key)
+        try:
+            return self._decode_value(encoded)
+        except ValueError:
+            return self._values.value(key, encoded)  # raises, and names the key
+
+    def view(self) -> View:
+        """Return the store as it is now, as a read-only mapping that doesn't change. O(1)."""
+        return View(self._freeze(), self._values, self._offset_values)
+
+    def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
+        if self._refusal is not None:
+            raise self._refusal
+        return self._layers.get(encoded_key)
+
+    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+        return self._freeze().scan(start, stop, reverse=reverse)
+
+    def _freeze(self) -> Frozen:
+        self._require_open()
+        return self._layers.freeze()
+
+    # Writes
+
+    def put(self, key: Key, value: Value, *, sync: Sync | None = None, expect: Value | Absent | Unset = UNSET) -> Lsn:
+        """Set one key and return the record's log sequence number.
+
+        Args:
+            key: bytes, str, int, or a tuple of these.
+            value: Anything that comes back equal and of the same types.
+            sync: What this write's acknowledgement means, instead of the store's default.
+            expect: Write only if the key has this value now, or `ABSENT`: only if it has none.
+
+        Durability:
+            Under "always" the record survives a power cut once this returns;
+            under "interval" and "never" a process crash, and a power cut once
+            `durable_lsn` reaches the returned LSN.
+
+        Raises:
+            UsageError: The key or value can't be stored. Nothing was written.
+            ConflictError: The key's value isn't what was expected. Nothing was written.
+            StoreFullError: No room. Nothing was written; the handle stays usable.
+            FencedError: A newer writer opened this store. Nothing was written.
+            StorageError: Whether the record survived is unknown until the store
+                is reopened; this handle takes no more writes.
+
+        Complexity:
+            O(len(value)); one fsync, shared with concurrent commits.
+        """
+        log = self._log
+        if log is None or self._refusal is not None or self._transactions:
+            log = self._require_writable()
+        encoded_key, encoded = encode_key(key), self._encode_value(value)
+        if len(encoded_key) + len(encoded) + ENTRY_BYTES > PAYLOAD_BYTES_MAX:
+            raise _too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
+        check = None if expect is UNSET else self._checks.expected(key, encoded_key, expect)
+        durable = self._default_durable if sync is None else self._durable(sync)
+        mutations = ((encoded_key, encoded),)
+        return log.commit(Commit(encode_one(encoded_key, encoded), Kind.BATCH, mutations, durable, check))
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        self.put(key, value)
+
+    def delete(self, key: Key, *, sync: Sync | None = None, expect: Value | Unset = UNSET) -> Lsn:
+        """Remove one key, whether it is there or not, and return the record's LSN. Otherwise as `put`."""
+        encoded_key = encode_key(key)
+        check = None if expect is UNSET else self._checks.expected(key, encoded_key, expect)
+        return self._commit([(encoded_key, None)], sync, check)
+
+    def __delitem__(self, key: Key) -> None:
+        encoded_key = encode_key(key)
+
+        try:
+            self._commit([(encoded_key, None)], None, self._checks.exists(encoded_key))
+        except MissingKeyError:
+            raise KeyError(key) from None
+
+    def write(self, batch: Batch, *, sync: Sync | None = None) -> Lsn:
+        """Commit a batch as one record and return its LSN. All of it or nothing; otherwise as `put`.
+
+        An empty batch writes nothing and returns the current LSN.
+        """
+        encode = self._encode_value
+        mutations: list[tuple[bytes, bytes | None]] = [
+            (encode_key(key), None if value is ABSENT else encode(value)) for key, value in batch.changes
+        ]
+        for name, position in batch.offsets.items():
+            mutations.append((reserved_key(Keyspace.OFFSETS, name), self._offset_codec.encode(position)))
+        return self._commit(mutations, sync, None)
+
+    def update(  # type: ignore[override]  # one signature for what the base spells as six overloads
+        self, other: Mapping[Key, Value] | Iterable[tuple[Key, Value]] = (), /, **more: Value
+    ) -> None:
+        """Set several keys in one record: all or nothing."""
+        encode = self._encode_value
+        entries = dict(other, **more)
+        self._commit([(encode_key(key), encode(value)) for key, value in entries.items()], None, None)
+
+    def commit_read(
+        self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, read_at_lsn: Lsn | None
+    ) -> Lsn:
+        """Append encoded mutations as one record, unless one came behind `read_at_lsn`. For `Transaction`."""
+        check = self._checks.nothing_since(read_at_lsn) if read_at_lsn is not None else None
+        return self._commit(mutations, sync, check)
+
+    def _commit(self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, check: Check | None) -> Lsn:
+        log = self._require_writable()
+        durable = self._durable(sync)
+        if not mutations:
+            return self.lsn
+        payload = encode_batch(mutations)
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise _too_large(len(payload))
+        return log.commit(Commit(payload, Kind.BATCH, mutations, durable, check))
+
+    def transaction(self, *, sync: Sync | None = None) -> Transaction:
+        """Return a transaction, to be used in a `with` block: one record, all or nothing.
+
+        It reads the store as it was at its first read, and its own writes. An
+        exception rolls it back.
+
+        Raises:
+            ConflictError: At the end of the block: it read something, and
+                somebody committed since. Nothing was written; run it again.
+            UsageError: This thread is in a transaction of this store already.
+        """
+        self._require_writable()
+        if sync is not None:
+            check_sync(sync)
+        return Transaction(self, self._codec, self._offset_codec, self._values, self._offset_values, sync)
+
+    def begin(self, transaction: Transaction) -> None:
+        """Note this thread's transaction. For `Transaction`."""
+        self._require_writable()
+        self._transactions[threading.get_ident()] = transaction
+
+    def end(self, transaction: Transaction) -> None:
+        """Forget this thread's transaction. For `Transaction`."""
+        self._transactions = {thread: tx for thread, tx in self._transactions.items() if tx is not transaction}
+
+    def freeze(self) -> Frozen:
+        """Return the state as it is now, encoded. For journalkit's own layers."""
+        return self._freeze()
+
+    # Upkeep
+
+    def compact(self) -> None:
+        """Fold the log into a new snapshot now, and prune what is no longer needed.
+
+        Durability:
+            The snapshot survives a power cut once this returns.
+
+        Raises:
+            StoreFullError: No room for the new snapshot. The state is as it was.
+            CorruptionError: A block underneath is damaged. The state is as it was.
+            StorageError: The handle takes no more writes; reads go on.
+        """
+        self._require_writable()
+        if self._engine.writing is not None:
+            self._engine.writing.compactor.compact()
+
+    def check(self) -> None:
+        """Read every byte of the newest snapshot again and check what must always hold; return if all is well.
+
+        Raises:
+            CorruptionError: A block is damaged.
+            JournalError: LSNs are out of order: a bug in journalkit.
+        """
+        state = self._freeze()
+        for table in state.tables:
+            table.verify()
+        ladder = (self.pruned_lsn, self.snapshot_lsn, state.lsn)
+        if list(ladder) != sorted(ladder) or self.durable_lsn < self.snapshot_lsn:
+            raise JournalError(f"{self.path}: LSNs are out of order: pruned, snapshot, visible = {ladder}")
+
+    def statistics(self) -> StoreStatistics:
+        """Return counts and sizes. O(segments)."""
+        return gather(self._engine)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<journalkit.Store {self.path!r}, closed>"
+        mode = "rw" if self._log is not None else "r"
+        return f"<journalkit.Store {self.path!r}, mode {mode!r}, LSN {self.lsn}, durable to {self.durable_lsn}>"
+
+    # Guards
+
+    def _before_close(self) -> None:
+        if self._engine.writing is not None:
+            self._engine.writing.compactor.cancel()
+
+    def _require_writable(self) -> Log:
+        log = self._require_log()
+        if threading.get_ident() in self._transactions:
+            raise UsageError("this thread is in a transaction of this store; write through the transaction")
+        return log
+
+
+def _too_large(size_bytes: int) -> RecordTooLargeError:
+    return RecordTooLargeError(
+        f"a record of {size_bytes} bytes is over the limit of {PAYLOAD_BYTES_MAX}; split it",
+        size_bytes=size_bytes,
+        limit_bytes=PAYLOAD_BYTES_MAX,
+    )
+
+

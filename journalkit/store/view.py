@@ -1,0 +1,65 @@
+"""Views: the state at one LSN, as a read-only mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from journalkit.errors import ClosedError
+from journalkit.store.layers import Frozen
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, OrderedReads
+from journalkit.types import Absent, Lsn, Value
+
+
+class View(OrderedReads):
+    """A store as it was at `lsn`: reads, scans, offsets. Any thread may use it.
+
+    It keeps the memory and the files that it needs until it is closed or
+    dropped; writers never wait for it.
+    """
+
+    def __init__(self, state: Frozen, values: Decoder, offsets: Decoder) -> None:
+        """Use `Store.view`."""
+        self._state: Frozen | None = state
+        self._values = values
+        self._offsets = offsets
+        self._lsn = state.lsn
+
+    @property
+    def lsn(self) -> Lsn:
+        """The last record whose effect is visible here."""
+        return self._lsn
+
+    @property
+    def offsets(self) -> Mapping[str, Value]:
+        """Input positions as they were, by name: a copy. O(offsets)."""
+        return MappingProxyType(self._offsets.offsets(self._entries(*OFFSETS_RANGE)))
+
+    def close(self) -> None:
+        """Let go of what the view keeps; later reads raise ClosedError. Idempotent."""
+        self._state = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._state is None else "open"
+        return f"<journalkit.View of {self._values.path} at LSN {self._lsn}, {state}>"
+
+    def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
+        return self._frozen().get(encoded_key)
+
+    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+        return self._frozen().scan(start, stop, reverse=reverse)
+
+    def _frozen(self) -> Frozen:
+        state = self._state
+        if state is None:
+            raise ClosedError("the view is closed; take a new one from the store")
+        return state
