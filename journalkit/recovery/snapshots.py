@@ -59,7 +59,8 @@ def choose_snapshot(
             errors.append(error)
         else:
             return SnapshotChoice(entry, tables, tuple(damaged), tuple(errors))
-    if manifest.pruned_lsn:
+    # A journal has no snapshots: what was pruned there was given up on request.
+    if manifest.pruned_lsn and manifest.kind == "store":
         if errors:
             raise errors[0]
         raise CorruptionError(
