@@ -49,9 +49,9 @@ class Engine:
 
 def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
     """Open or create a store as its only writer; raises as `recovery.writer.open_for_writing` does."""
-    cache = BlockCache(options.cache_bytes)
+    cache = BlockCache(options.cache_bytes // 2)
     replay = Replay(path)
-    layers = Layers(clock)
+    layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
     opened = open_for_writing(fs, path, request, cache, clock, replay, layers.apply)
     layers.load(replay.entries, opened.tables, lsn=opened.log.last_lsn, payload_bytes=replay.payload_bytes)
     rate = REPLAY_BYTES_PER_S
@@ -77,8 +77,8 @@ def open_reader(
     fs: ReadableFileSystem, path: str, mode: RecoveryMode, options: Options, clock: Clock
 ) -> Engine:
     """Look at a store beside whoever writes it; raises as `recovery.reader.open_for_reading` does."""
-    cache = BlockCache(options.cache_bytes)
+    cache = BlockCache(options.cache_bytes // 2)
     found, report, replay = open_for_reading(fs, path, "store", mode, cache, clock, lambda: Replay(path))
-    layers = Layers(clock)
+    layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
     layers.load(replay.entries, found.snapshot.tables, lsn=report.last_lsn, payload_bytes=replay.payload_bytes)
     return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None)

@@ -1,6 +1,6 @@
 """Layers: where a key's newest value is looked for, and how that changes.
 
-    active memtable -> frozen memtables, newest first -> tables, newest first
+    active memtable -> frozen memtables, newest first -> hot entries of the tables -> tables, newest first
 
 Entries only move down, and each step is published before the one above gives
 them up, so a reader that goes down without a lock never misses one. `_lock` is
@@ -17,6 +17,7 @@ from journalkit.clock import Clock
 from journalkit.log.commit import Commit
 from journalkit.snapshot.merge import merge_entries
 from journalkit.snapshot.reader import Table
+from journalkit.store.hot import HotEntries
 from journalkit.store.memtable import MemTable
 from journalkit.types import ABSENT, Absent
 
@@ -53,11 +54,13 @@ class Frozen:
 class Layers:
     """The live state of a store. Any thread may read; `apply` is the log's."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Begin empty, at LSN 0."""
+    def __init__(self, clock: Clock, *, hot_bytes: int = 0) -> None:
+        """Begin empty, at LSN 0. `hot_bytes` is the budget of entries kept from tables."""
         self.active = MemTable({}, 0, 0)
         self.frozen: tuple[MemTable, ...] = ()
         self.tables: tuple[Table, ...] = ()
+        self._hot_bytes = hot_bytes
+        self._hot = HotEntries(hot_bytes)
         self._clock = clock
         self._lock = threading.Lock()
         self._applying: tuple[list[Commit], int] | None = None
@@ -92,15 +95,24 @@ class Layers:
 
     def get_below(self, key: bytes) -> bytes | Absent | None:
         """`get` for a key that the active memtable doesn't hold."""
-        # `frozen` before `tables`: the other way round, a fold in between could hide an entry.
+        # `frozen` before `tables`: the other way round, a fold in between could hide an entry. `hot` before `tables`:
+        # what the new tables say may go into the old ones' cache, which nobody asks any more, but not the reverse.
         for memtable in self.frozen:
             value = memtable.entries.get(key, ABSENT)
             if value is not ABSENT:
                 return value
-        for table in self.tables:
+        hot, tables = self._hot, self.tables
+        if not tables:
+            return ABSENT
+        known = hot.young.get(key) or hot.get_old(key)
+        if known is not None:
+            return known
+        for table in tables:
             found = table.get(key)
             if found is not ABSENT:
+                hot.keep(key, ABSENT if found is None else found)
                 return found
+        hot.keep(key, ABSENT)
         return ABSENT
 
     # Writes, by the log's leader
@@ -185,6 +197,7 @@ class Layers:
         """Put the new tables in place of what was folded; from here on no reader comes to the old ones."""
         with self._lock:
             self.tables = tables
+            self._hot = HotEntries(self._hot_bytes)
             self.frozen = tuple(memtable for memtable in self.frozen if memtable not in folded.memtables)
 
     def abandon_fold(self, folded: Frozen) -> None:

@@ -64,7 +64,7 @@ def open_store(
         fold_bytes_min: Don't fold for size before the log's tail has this many bytes ...
         fold_ratio: ... and this many times the bytes of the newest snapshot.
         segment_bytes_max: Rotate a log segment at this size.
-        cache_bytes: Memory for decoded blocks of the snapshot.
+        cache_bytes: Memory for what was read from the snapshot, as blocks and as single entries.
         metadata: Stored with a new store; a mapping of str to CBOR values.
         trust_filesystem: Name the type of a network or FUSE file system to write there all the same.
         check_all: Check every byte of log and snapshot before opening, and fall
