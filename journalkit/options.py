@@ -42,7 +42,7 @@ class Options:
     fold_bytes_min: int = 16 * MIB
     fold_ratio: float = 1.0
     segment_bytes_max: int = 64 * MIB
-    cache_bytes: int = 32 * MIB
+    cache_bytes: int = 64 * MIB
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense. Raises UsageError."""

@@ -35,7 +35,7 @@ def open_store(
     fold_bytes_min: int = 16 * MIB,
     fold_ratio: float = 1.0,
     segment_bytes_max: int = 64 * MIB,
-    cache_bytes: int = 32 * MIB,
+    cache_bytes: int = 64 * MIB,
     metadata: Mapping[str, Any] | None = None,
     trust_filesystem: str | None = None,
     check_all: bool = False,
