@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from journalkit.errors import CorruptionError, FencedError, StorageError, UnsupportedFormatError
+from journalkit.errors import CorruptionError, FencedError, RecordTooLargeError, StorageError, UnsupportedFormatError
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import MANIFEST_BYTES_MAX, Manifest, decode_manifest, encode_manifest
 from journalkit.format.names import MANIFEST
@@ -50,13 +50,31 @@ def read_manifest(fs: ReadableFileSystem, directory: str) -> Manifest | None:
 _SALVAGE = "restore the directory from a backup, or copy what is intact with `journalkit salvage`"
 
 
+def encode_bounded(manifest: Manifest) -> bytes:
+    """Return the file of a manifest, unless it would be larger than a reader takes.
+
+    Raises:
+        RecordTooLargeError: It would. Metadata is what can be so large.
+    """
+    data = encode_manifest(manifest)
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise RecordTooLargeError(
+            f"the manifest would have {len(data)} bytes, at most {MANIFEST_BYTES_MAX} are read; shorten the metadata",
+            size_bytes=len(data),
+            limit_bytes=MANIFEST_BYTES_MAX,
+        )
+    return data
+
+
 class ManifestKeeper:
     """The only one who replaces the manifest while a store is open for writing.
 
     Two threads may publish; each change is made from the newest manifest.
     """
 
-    def __init__(self, fs: FileSystem, directory: str, manifest: Manifest, *, release_reserve: Callable[[], None]) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: str, manifest: Manifest, *, release_reserve: Callable[[], object]
+    ) -> None:
         """Keep `manifest`, which is on disk or about to be published first.
 
         `release_reserve` frees the room that is set aside for publishing on a full disk.
@@ -81,6 +99,8 @@ class ManifestKeeper:
 
         Raises:
             FencedError: A later epoch has the store. Nothing was written.
+            CorruptionError: The manifest on disk is gone or damaged. Nothing was written.
+            RecordTooLargeError: No manifest can say so much. Nothing was written.
             StoreFullError: No room, not even in the reserve. The old manifest holds.
             StorageError: Which of the two manifests survives is unknown; every
                 later call raises it again.
@@ -90,7 +110,7 @@ class ManifestKeeper:
                 raise self._failed
             self.check_fence()
             manifest = change(self.current)
-            data = encode_manifest(manifest)
+            data = encode_bounded(manifest)
             try:
                 self._replace(data)
             except OSError as error:
@@ -106,8 +126,15 @@ class ManifestKeeper:
             return manifest
 
     def check_fence(self) -> None:
-        """Raise FencedError if the manifest on disk is of another writer, CorruptionError if it is gone."""
-        on_disk = read_manifest(self._fs, self._directory)
+        """Raise FencedError if the manifest on disk is of another writer, CorruptionError if it is gone or damaged."""
+        try:
+            on_disk = read_manifest(self._fs, self._directory)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: can't be read ({error.strerror}), so nobody knows whose store this is; "
+                "close the store and open it again",
+                cause=error,
+            ) from error
         if on_disk is None:
             if self.current.generation:
                 raise CorruptionError("the manifest is missing", path=self.path, next_step=_SALVAGE)

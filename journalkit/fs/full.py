@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 
-from journalkit.errors import StoreFullError
+from journalkit.errors import StorageError, StoreFullError
+from journalkit.fs.atomic import UnknownOutcomeError
 from journalkit.fs.interface import ReadableFileSystem
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the error says that there is no room: on the disk, in the quota, or for so large a file."""
-    return error.errno in _FULL
+    """Whether the error says that there is no room (on the disk, in the quota, for so large a file), and no more.
+
+    One after which nobody knows what is on the disk is no such error, whatever its number.
+    """
+    return error.errno in _FULL and not isinstance(error, StorageError | UnknownOutcomeError)
 
 
 def store_full(fs: ReadableFileSystem, directory: str, needed_bytes: int, cause: OSError) -> StoreFullError:

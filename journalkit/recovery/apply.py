@@ -1,18 +1,20 @@
 """Apply: the only code that gives up bytes on open, and it keeps a copy first.
 
 A segment is never changed by recovery: the manifest and the successor name its
-end. What is cut is copied into `quarantine/`, durably, before the manifest
-that gives it up. Every step can be repeated after a crash.
+end. What is cut from one is copied into `quarantine/`, durably, before the
+manifest that gives it up; a whole file that the manifest no longer names is
+moved there after it. Every step can be repeated after a crash.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from journalkit.format import names
-from journalkit.format.manifest import SegmentEntry, SnapshotEntry
+from journalkit.format.manifest import Manifest
 from journalkit.fs.atomic import move_file, replace_file
 from journalkit.fs.interface import FileSystem
 from journalkit.recovery.plan import Cut, Plan
@@ -21,8 +23,8 @@ from journalkit.recovery.strays import Strays
 QUARANTINE_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
-def quarantine_cuts(fs: FileSystem, directory: str, plan: Plan, epoch: int) -> str:
-    """Copy what the plan cuts into the quarantine, durably; return its path, "" if nothing is cut.
+def quarantine_cuts(fs: FileSystem, directory: str, plan: Plan, epoch: int) -> bool:
+    """Copy what the plan cuts into the quarantine, durably; return whether there was any.
 
     Of a very large cut the first `QUARANTINE_BYTES_MAX` bytes are kept.
 
@@ -30,19 +32,20 @@ def quarantine_cuts(fs: FileSystem, directory: str, plan: Plan, epoch: int) -> s
         OSError: Nothing was given up.
     """
     if not plan.cuts:
-        return ""
+        return False
     quarantine = _make_quarantine(fs, directory)
     for cut in plan.cuts:
         name = names.quarantine_name(cut.segment, cut.offset_bytes, epoch)
         replace_file(fs, quarantine, name, _read_cut(fs, directory, cut))
-    return quarantine
+    return True
 
 
 def _make_quarantine(fs: FileSystem, directory: str) -> str:
     quarantine = os.path.join(directory, names.QUARANTINE)
     with contextlib.suppress(FileExistsError):
         fs.make_directory(quarantine)
-        fs.sync_directory(directory)
+    # Also when it was there: the process that made it may have died before this.
+    fs.sync_directory(directory)
     return quarantine
 
 
@@ -54,33 +57,43 @@ def _read_cut(fs: FileSystem, directory: str, cut: Cut) -> bytes:
         file.close()
 
 
-def sweep(fs: FileSystem, directory: str, found: tuple[str, ...]) -> None:
+def sweep(fs: FileSystem, directory: str, found: Iterable[str]) -> None:
     """Unlink files that hold nothing; one that can't be removed stays for the next open."""
     for name in found:
         with contextlib.suppress(OSError):
             fs.unlink(os.path.join(directory, name))
 
 
-def set_aside(fs: FileSystem, directory: str, found: list[str]) -> None:
-    """Move files that the manifest no longer names, and that hold something, into the quarantine.
+def set_aside(
+    fs: FileSystem, directory: str, plan: Plan, strays: Strays, *, before: Manifest, after: Manifest
+) -> bool:
+    """Move what the durable manifest `after` gave up, and `before` named, into the quarantine; return whether any was.
 
-    One that can't be moved stays where it is and is found again at the next open.
+    One that can't be moved stays and is found again at the next open.
     """
-    if not found:
-        return
+    kept = _table_names(after)
+    given_up = [*strays.aside, *(names.segment_name(cut.segment) for cut in plan.given_up)]
+    given_up += [name for name in _table_names(before) if name not in kept]
+    if not given_up:
+        return False
+    moved = False
     with contextlib.suppress(OSError):
         quarantine = _make_quarantine(fs, directory)
-        for name in found:
-            move_file(fs, os.path.join(directory, name), os.path.join(quarantine, name))
+        for name in given_up:
+            with contextlib.suppress(FileNotFoundError):
+                move_file(fs, os.path.join(directory, name), _free_place(fs, quarantine, name))
+                moved = True
+    return moved
 
 
-def given_up(plan: Plan, strays: Strays, blank: set[int], damaged: tuple[SnapshotEntry, ...]) -> tuple[list[str], list[str]]:
-    """Return which files go for good and which are set aside, once a manifest without them is durable."""
+def _free_place(fs: FileSystem, quarantine: str, name: str) -> str:
+    """Return a path in the quarantine under which nothing is: what is there stays."""
+    place, count = os.path.join(quarantine, name), 1
+    while fs.status(place) is not None:
+        count += 1
+        place = os.path.join(quarantine, f"{name}-{count}")
+    return place
 
-    def name(entry: SegmentEntry) -> str:
-        return names.segment_name(entry.number)
 
-    gone = [*strays.sweep, *(name(entry) for entry in plan.dropped if entry.number in blank)]
-    aside = [*strays.aside, *(name(entry) for entry in plan.dropped if entry.number not in blank)]
-    aside += [names.table_name(info.number) for entry in damaged for info in entry.tables]
-    return gone, aside
+def _table_names(manifest: Manifest) -> list[str]:
+    return sorted({names.table_name(info.number) for entry in manifest.snapshots for info in entry.tables})

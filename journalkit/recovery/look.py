@@ -7,18 +7,21 @@ dry run are this; opening for writing is this and then `recovery.apply`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from journalkit.errors import CorruptionError, StoreNotFoundError, UsageError
 from journalkit.format import names
 from journalkit.format.manifest import Manifest
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.manifest import read_manifest
-from journalkit.recovery.plan import Damage, Plan, make_plan
-from journalkit.recovery.scan import LogScan, Sink, scan_log
+from journalkit.recovery.plan import Plan, RecoveryMode, make_plan, permit
+from journalkit.recovery.replay import discard
+from journalkit.recovery.scan import LogScan, Sink, read_kept, scan_log
 from journalkit.recovery.snapshots import SnapshotChoice, choose_snapshot
 from journalkit.recovery.strays import Strays, find_strays
 from journalkit.snapshot.cache import BlockCache
+
+_REMAINS = frozenset({names.DURABLE, names.RESERVE, names.QUARANTINE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,12 @@ def require_manifest(fs: ReadableFileSystem, directory: str) -> Manifest:
 
 
 def refuse_remains(fs: ReadableFileSystem, directory: str) -> None:
-    """Raise CorruptionError if the directory holds segments or tables: without a manifest they are no new store."""
+    """Raise CorruptionError if the directory holds files of a store: without a manifest they are no new one.
+
+    The manifest is the first of them, durably, so no crash leaves the others alone.
+    """
     for name in fs.list(directory):
-        if names.segment_number(name) is not None or names.table_number(name) is not None:
+        if name in _REMAINS or names.segment_number(name) is not None or names.table_number(name) is not None:
             raise CorruptionError(
                 f"the manifest is missing beside {name}",
                 path=os.path.join(directory, names.MANIFEST),
@@ -72,46 +78,44 @@ def look(
     cache: BlockCache,
     sink: Sink,
     *,
+    mode: RecoveryMode | None = None,
     deep: bool = False,
     bypass_cache: bool = False,
 ) -> Found:
     """Choose a snapshot, scan the log behind it into `sink`, and plan. `deep` checks every byte of both.
 
+    With a `mode` the plan is one that it permits, and `sink` has exactly the
+    records that the plan keeps. Without one damage in the log stands in the
+    plan, and what went to `sink` may be more.
+
     Raises:
-        CorruptionError: No snapshot can be used. Damage in the log is not raised: it stands in the plan.
+        CorruptionError: No snapshot can be used, or `mode` doesn't permit the plan.
         UnsupportedFormatError: Something is of a later version.
         OSError: The files can't be read.
     """
     snapshot = choose_snapshot(fs, directory, manifest, cache, deep=deep)
+    # Damage may be permitted: what is kept is known only when all is scanned, and then it is read once more.
+    twice = mode == "point-in-time"
+    after_lsn = max(snapshot.lsn, manifest.pruned_lsn)
     try:
         scan = scan_log(
             fs,
             directory,
             manifest,
-            after_lsn=max(snapshot.lsn, manifest.pruned_lsn),
-            sink=sink,
+            after_lsn=after_lsn,
+            sink=discard if twice else sink,
             everything=deep,
             bypass_cache=bypass_cache,
         )
-        plan = make_plan(manifest, scan)
         strays = find_strays(fs, directory, manifest)
+        plan = make_plan(manifest, scan, strays, snapshot_lsn=snapshot.lsn)
+        if mode is not None:
+            permit(plan, mode, directory)
+        if twice:
+            sunk = read_kept(fs, directory, plan.segments, after_lsn=max(after_lsn, plan.pruned_lsn), sink=sink)
+            scan = replace(scan, records_sunk=sunk)
     except BaseException:
         for table in snapshot.tables:
             table.close()
         raise
-    damage = plan.damage + strays.damage
-    if snapshot.lsn > plan.last_lsn and not damage:
-        damage += (Damage(names.MANIFEST, f"the log ends at LSN {plan.last_lsn}, before the snapshot", None, snapshot.lsn),)
-    return Found(manifest, snapshot, scan, _with_damage(plan, damage), strays)
-
-
-def _with_damage(plan: Plan, damage: tuple[Damage, ...]) -> Plan:
-    return Plan(
-        segments=plan.segments,
-        dropped=plan.dropped,
-        last_lsn=plan.last_lsn,
-        floor_lsn=plan.floor_lsn,
-        cuts=plan.cuts,
-        damage=damage,
-        sealed=plan.sealed,
-    )
+    return Found(manifest, snapshot, scan, plan, strays)

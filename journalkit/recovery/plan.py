@@ -17,15 +17,16 @@ writes reach the disk in any order.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from journalkit.errors import CorruptionError, UsageError
 from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry
-from journalkit.format.names import DURABLE, MANIFEST, segment_name
-from journalkit.format.segment import DurableSlot
+from journalkit.format.names import MANIFEST, segment_name
+from journalkit.recovery.damage import Damage
+from journalkit.recovery.promises import Promises, falls_short
 from journalkit.recovery.scan import GAP, LogScan, SegmentScan
+from journalkit.recovery.strays import Strays
 
 RecoveryMode: TypeAlias = Literal["strict", "default", "point-in-time"]
 RECOVERY_MODES: Final[tuple[RecoveryMode, ...]] = ("strict", "default", "point-in-time")
@@ -35,7 +36,7 @@ class Verdict(enum.Enum):
     """What is done about the next frame."""
 
     KEEP = "keep"
-    CUT = "cut"
+    CUT = "cut, report"
     REFUSE_GAP = "refuse: gap"
     REFUSE_LOSS = "refuse: loss"
 
@@ -50,29 +51,8 @@ def judge(*, continuous: bool, whole: bool, promised: bool) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """Something promised that isn't there as promised."""
-
-    file: str
-    reason: str
-    offset_bytes: int | None = None
-    lsn: int | None = None
-
-    def as_error(self, directory: str) -> CorruptionError:
-        """Return the error that a refused open raises."""
-        return CorruptionError(
-            self.reason,
-            path=f"{directory}/{self.file}",
-            offset_bytes=self.offset_bytes,
-            lsn=self.lsn,
-            next_step="restore a backup, keep the prefix with `journalkit recover --mode point-in-time`, "
-            "or copy what is intact with `journalkit salvage`",
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Cut:
-    """Bytes behind the last whole record that nothing durable promised."""
+    """Bytes of a segment that are given up; `lsn` is the first record that they may have held."""
 
     segment: int
     offset_bytes: int
@@ -85,56 +65,72 @@ class Cut:
 class Plan:
     """What recovery will do.
 
-    `segments` are those that hold kept records, each with its end; `dropped`
-    those that hold none. `floor_lsn` is the highest LSN that was ever shown
-    durable: new records are numbered above it.
+    `segments` hold the kept records, each with its end; the log before
+    `pruned_lsn` is gone. `cuts` are tails to be copied into the quarantine,
+    `given_up` whole segments to be moved there, `blank` segments that hold
+    nothing. `floor_lsn` is the highest LSN that was ever shown durable: new
+    records are numbered above it, under an epoch above `epoch`. `sealed` is
+    whether the log was closed properly.
+
+    Without `damage` everything promised is kept; with it, the rest says what
+    a point-in-time recovery would keep.
     """
 
     segments: tuple[SegmentEntry, ...]
-    dropped: tuple[SegmentEntry, ...]
+    pruned_lsn: int
     last_lsn: int
     floor_lsn: int
+    epoch: int
     cuts: tuple[Cut, ...]
+    given_up: tuple[Cut, ...]
+    blank: tuple[int, ...]
     damage: tuple[Damage, ...]
     sealed: bool
 
     @property
     def bytes_cut(self) -> int:
         """How many bytes are given up, quarantined first."""
-        return sum(cut.count_bytes for cut in self.cuts)
+        return sum(cut.count_bytes for cut in self.cuts + self.given_up)
 
 
-def make_plan(manifest: Manifest, scan: LogScan) -> Plan:
-    """Judge a scan. Damage stands in the plan; `permit` decides what a recovery mode makes of it."""
-    promises = _Promises(manifest, scan)
-    damage = list(promises.damage())
-    kept: list[SegmentScan] = []
-    cuts: list[Cut] = []
+def make_plan(manifest: Manifest, scan: LogScan, strays: Strays, *, snapshot_lsn: int) -> Plan:
+    """Judge a scan, for a state that begins at `snapshot_lsn`.
+
+    Damage stands in the plan; `permit` decides what a recovery mode makes of it.
+    """
+    promises = Promises(manifest, scan)
+    damage = [*promises.damage(), *strays.damage]
+    run = _Run(manifest.pruned_lsn, snapshot_lsn)
     previous: SegmentScan | None = None
-    broken = False
     for index, segment in enumerate(scan.segments):
-        found = list(_chain(segment, previous, manifest))
-        if not found:
-            found, cut = _tail(segment, index, promises)
-            cuts += [cut] if cut and not broken else []
-        damage += found
-        # Records of a segment count up to its own damage; nothing behind it does.
-        if not broken and segment.header is not None and segment.records + (not segment.scanned) > 0:
-            kept.append(segment)
-        broken = broken or bool(found)
+        misplaced = _misplaced(segment, manifest)
+        unlinked = None if misplaced else _unlinked(segment, previous, manifest)
+        lost, cut = (None, None) if misplaced else _tail(segment, index, promises)
+        damage += [found for found in (misplaced, unlinked, lost) if found is not None]
+        run.add(segment, cut, sound=not misplaced, linked=not unlinked, whole=not lost)
         previous = segment if segment.header is not None else previous
-    ended = tuple(_ended(segment) for segment in kept)
-    last_lsn = max([manifest.pruned_lsn, *(end.end.last_lsn for end in ended if end.end is not None)])
-    last_lsn = max([last_lsn, *(_floor_of(segment) for segment in scan.segments if not broken)])
-    named = {entry.number for entry in ended}
+    if promises.manifest_lsn > run.last_lsn and not damage:
+        reason = f"the log ends at LSN {run.last_lsn}, and LSN {promises.manifest_lsn} was promised"
+        damage.append(Damage(MANIFEST, reason, lsn=run.last_lsn + 1))
+    if damage:
+        run.reach_snapshot()
+    kept = {segment.entry.number for segment in run.kept}
+    rest = [segment for segment in scan.segments if segment.present and segment.entry.number not in kept]
+    given_up = [segment for segment in rest if _holds_bytes(segment) and segment.entry.number not in run.torn]
+    begun = [segment for segment in scan.segments if segment.header is not None]
+    # Whatever was seen whole may have been shown to somebody; where nothing is damaged the promises tell.
+    seen_lsn = max(promises.seen_lsn(), strays.last_lsn) if damage else 0
     return Plan(
-        segments=ended,
-        dropped=tuple(entry for entry in manifest.segments if entry.number not in named),
-        last_lsn=last_lsn,
-        floor_lsn=max(last_lsn, promises.floor_lsn()),
-        cuts=tuple(cuts),
+        segments=tuple(_ended(segment) for segment in run.kept),
+        pruned_lsn=run.pruned_lsn,
+        last_lsn=run.last_lsn,
+        floor_lsn=max(run.last_lsn, promises.floor_lsn(), seen_lsn),
+        epoch=max(promises.epoch, strays.epoch),
+        cuts=tuple(cut for cut in run.cuts if cut.segment in kept | run.torn),
+        given_up=tuple(_all_of(segment) for segment in given_up),
+        blank=tuple(segment.entry.number for segment in rest if segment not in given_up),
         damage=tuple(damage),
-        sealed=bool(kept) and kept[-1].sealed,
+        sealed=all(segment.sealed for segment in begun[-1:]),
     )
 
 
@@ -143,26 +139,140 @@ def permit(plan: Plan, mode: RecoveryMode, directory: str) -> None:
 
     Raises:
         CorruptionError: Damage under `strict` and `default`, a torn tail under `strict`.
+        UsageError: There is no such mode.
     """
     if mode not in RECOVERY_MODES:
         raise UsageError(f"recovery={mode!r} is none of {', '.join(RECOVERY_MODES)}")
     if mode == "point-in-time":
         return
-    for damage in plan.damage:
-        raise damage.as_error(directory)
-    if mode == "strict":
-        for cut in plan.cuts:
-            raise CorruptionError(
-                f"a torn tail ({cut.reason}), which recovery='strict' doesn't cut",
-                path=f"{directory}/{segment_name(cut.segment)}",
-                offset_bytes=cut.offset_bytes,
-                lsn=cut.lsn,
-                next_step="open with recovery='default'",
-            )
+    if plan.damage:
+        raise plan.damage[0].as_error(directory)
+    if mode == "strict" and plan.cuts:
+        cut = plan.cuts[0]
+        raise CorruptionError(
+            f"a torn tail ({cut.reason}), which recovery='strict' doesn't cut",
+            path=f"{directory}/{segment_name(cut.segment)}",
+            offset_bytes=cut.offset_bytes,
+            lsn=cut.lsn,
+            next_step="open with recovery='default'",
+        )
 
 
-def _floor_of(segment: SegmentScan) -> int:
-    return segment.header.first_lsn - 1 if segment.header is not None else 0
+class _Run:
+    """The unbroken run of segments that is kept, from behind `pruned_lsn` to `last_lsn`.
+
+    `torn` are segments without a whole record, whose bytes are all among the `cuts`.
+    """
+
+    def __init__(self, pruned_lsn: int, snapshot_lsn: int) -> None:
+        self.snapshot_lsn = snapshot_lsn
+        self.begin(pruned_lsn)
+
+    def begin(self, pruned_lsn: int) -> None:
+        """Start over: the log up to `pruned_lsn` is gone."""
+        self.pruned_lsn = self.last_lsn = pruned_lsn
+        self.kept: list[SegmentScan] = []
+        self.cuts: list[Cut] = []
+        self.torn: set[int] = set()
+        self.broken = False
+
+    def add(self, segment: SegmentScan, cut: Cut | None, *, sound: bool, linked: bool, whole: bool) -> None:
+        """Go on with the next segment: `sound` is the right file, `linked` follows the last, `whole` lost nothing."""
+        header = segment.header
+        if (self.broken or not linked) and sound and header is not None and header.first_lsn <= self.snapshot_lsn + 1:
+            # What is missing before it is in the snapshot.
+            self.begin(header.first_lsn - 1)
+        elif not (sound and linked):
+            self.broken = True
+        if self.broken:
+            return
+        self.last_lsn = max(self.last_lsn, segment.last_lsn)
+        if cut is not None:
+            self.cuts.append(cut)
+        if segment.records or not segment.scanned:
+            self.kept.append(segment)
+        elif cut is not None and whole:
+            self.torn.add(cut.segment)
+        self.broken = not whole
+
+    def reach_snapshot(self) -> None:
+        """Give the log up through the snapshot if it ends before: no record could follow it without a gap."""
+        if self.last_lsn < self.snapshot_lsn:
+            self.begin(self.snapshot_lsn)
+
+
+def _misplaced(segment: SegmentScan, manifest: Manifest) -> Damage | None:
+    """Return what is wrong if the file isn't the one that the manifest names: nothing in it is believed then."""
+    entry, header, name = segment.entry, segment.header, segment_name(segment.entry.number)
+    if not segment.present:
+        return Damage(name, "the segment is missing", lsn=entry.first_lsn or None)
+    if header is None:
+        if not entry.first_lsn:
+            return None  # Prepared ahead, and perhaps torn while it was begun: the tail tells.
+        return Damage(name, f"the segment's header is gone ({segment.header_fault})", 0, entry.first_lsn)
+    if header.store != manifest.store:
+        return Damage(name, "the segment belongs to another store", 0)
+    if header.number != entry.number:
+        return Damage(name, f"the file is segment {header.number}, swapped or copied", 0)
+    if (header.salt, header.epoch) != (entry.salt, entry.epoch) or entry.first_lsn not in (0, header.first_lsn):
+        return Damage(name, "the segment is of another life of this store", 0)
+    if not segment.scanned and segment.size_bytes < segment.end_bytes:
+        return Damage(name, "the segment is cut short", segment.size_bytes)
+    return None
+
+
+def _unlinked(segment: SegmentScan, previous: SegmentScan | None, manifest: Manifest) -> Damage | None:
+    """Return what is wrong if the segment doesn't go on where the one before it ends."""
+    header, name = segment.header, segment_name(segment.entry.number)
+    if header is None:
+        return None
+    if previous is None:
+        if header.previous_last_lsn > manifest.pruned_lsn:
+            return Damage(name, "records before this segment are missing", 0, manifest.pruned_lsn + 1)
+        return None
+    named = header.previous_number, header.previous_last_lsn, header.previous_end_bytes, header.previous_checksum
+    there = previous.entry.number, previous.last_lsn, previous.end_bytes, previous.checksum
+    # Where the predecessor falls short, that is its own damage.
+    if named != there and not falls_short(previous, header.previous_last_lsn, header.previous_end_bytes):
+        return Damage(name, "the segment doesn't follow its predecessor", 0, header.first_lsn)
+    return None
+
+
+def _tail(segment: SegmentScan, index: int, promises: Promises) -> tuple[Damage | None, Cut | None]:
+    """Judge where the segment's run ends: what is lost there, and what is cut."""
+    if not segment.scanned:
+        return None, None
+    name, at, lsn = segment_name(segment.entry.number), segment.end_bytes, segment.last_lsn + 1
+    behind = segment.content_end_bytes - at
+    cut = Cut(segment.entry.number, at, behind, lsn, segment.stop or "bytes behind the end") if behind > 0 else None
+    end = segment.entry.end
+    is_another = end is not None and (end.last_lsn, end.end_bytes, end.checksum) != (lsn - 1, at, segment.checksum)
+    if end is not None and is_another and (segment.sealed or not falls_short(segment, end.last_lsn, end.end_bytes)):
+        return Damage(name, "the segment isn't the one that the manifest ended", at, end.last_lsn), cut
+    if segment.sealed:
+        if behind > 0:
+            return Damage(name, "bytes stand behind the seal", at), cut
+        if promises.slot_is_behind(segment):
+            return Damage(name, "records that were promised behind the seal are missing", at, lsn), cut
+        return None, None
+    continuous = segment.stop != GAP
+    verdict = judge(continuous=continuous, whole=False, promised=promises.behind(segment, index))
+    if verdict is Verdict.REFUSE_GAP:
+        found = f"record {segment.stop_lsn} follows record {lsn - 1}" if segment.stop_lsn else "the seal doesn't fit"
+        return Damage(name, found, at, lsn), cut
+    if verdict is Verdict.REFUSE_LOSS:
+        what = segment.stop or "end of data"
+        return Damage(name, f"{what} where a durable record was promised", at, lsn), cut
+    return None, cut
+
+
+def _holds_bytes(segment: SegmentScan) -> bool:
+    """Whether a segment that isn't kept is worth keeping aside: it has more than a header, a seal and zeros."""
+    return bool(segment.records or segment.content_end_bytes > segment.end_bytes or not segment.scanned)
+
+
+def _all_of(segment: SegmentScan) -> Cut:
+    return Cut(segment.entry.number, 0, segment.content_end_bytes, segment.last_lsn + 1, "behind damage")
 
 
 def _ended(segment: SegmentScan) -> SegmentEntry:
@@ -170,141 +280,3 @@ def _ended(segment: SegmentScan) -> SegmentEntry:
     end = SegmentEnd(segment.last_lsn, segment.end_bytes, segment.checksum, segment.sealed)
     first_lsn = segment.header.first_lsn if segment.header is not None else entry.first_lsn
     return SegmentEntry(entry.number, entry.salt, entry.epoch, first_lsn, end)
-
-
-def _chain(segment: SegmentScan, previous: SegmentScan | None, manifest: Manifest) -> Iterator[Damage]:
-    """Whether the file is the one that the manifest and its predecessor name."""
-    entry, header, name = segment.entry, segment.header, segment_name(segment.entry.number)
-    if not segment.present:
-        yield Damage(name, "the segment is missing", lsn=entry.first_lsn or None)
-        return
-    if header is None:
-        if entry.first_lsn:
-            yield Damage(name, f"the segment's header is gone ({segment.header_fault})", 0, entry.first_lsn)
-        return
-    if header.store != manifest.store:
-        yield Damage(name, "the segment belongs to another store", 0)
-    elif header.number != entry.number:
-        yield Damage(name, f"the file is segment {header.number}, swapped or copied", 0)
-    elif (header.salt, header.epoch) != (entry.salt, entry.epoch) or entry.first_lsn not in (0, header.first_lsn):
-        yield Damage(name, "the segment is of another life of this store", 0)
-    elif previous is None:
-        if header.previous_last_lsn > manifest.pruned_lsn:
-            yield Damage(name, "records before this segment are missing", 0, manifest.pruned_lsn + 1)
-    elif (header.previous_number, header.previous_last_lsn, header.previous_end_bytes, header.previous_checksum) != (
-        previous.entry.number,
-        previous.last_lsn,
-        previous.end_bytes,
-        previous.checksum,
-    ) and not _falls_short(previous, header.previous_last_lsn, header.previous_end_bytes):
-        yield Damage(name, "the segment doesn't follow its predecessor", 0, header.first_lsn)
-
-
-def _falls_short(segment: SegmentScan, last_lsn: int, end_bytes: int) -> bool:
-    """Whether a promise reaches beyond the run that was found."""
-    return last_lsn > segment.last_lsn or end_bytes > segment.end_bytes
-
-
-def _tail(segment: SegmentScan, index: int, promises: _Promises) -> tuple[list[Damage], Cut | None]:
-    """Judge where the segment's run ends."""
-    name, at, lsn = segment_name(segment.entry.number), segment.end_bytes, segment.last_lsn + 1
-    behind = segment.content_end_bytes - at
-    if segment.sealed:
-        if segment.scanned and behind > 0:
-            return [Damage(name, "bytes stand behind the seal", at)], None
-        end = segment.entry.end
-        if end is not None and (end.last_lsn, end.end_bytes, end.checksum) != (lsn - 1, at, segment.checksum):
-            return [Damage(name, "the segment isn't the one that the manifest ended", at, end.last_lsn)], None
-        if segment.size_bytes < at:
-            return [Damage(name, "the segment is cut short", segment.size_bytes)], None
-        if promises.after(segment, index, sealed=True):
-            return [Damage(name, "records that were promised behind the seal are missing", at, lsn)], None
-        return [], None
-    verdict = judge(continuous=segment.stop != GAP, whole=False, promised=promises.after(segment, index, sealed=False))
-    if verdict is Verdict.REFUSE_GAP:
-        found = f"record {segment.stop_lsn} follows record {lsn - 1}" if segment.stop_lsn else "the seal doesn't fit"
-        return [Damage(name, found, at, lsn)], None
-    if verdict is Verdict.REFUSE_LOSS:
-        what = segment.stop or "end of data"
-        return [Damage(name, f"{what} where a durable record was promised", at, lsn)], None
-    if behind > 0:
-        return [], Cut(segment.entry.number, at, behind, lsn, segment.stop or "bytes behind the end")
-    return [], None
-
-
-class _Promises:
-    """Everything that vouches for records, in one place."""
-
-    def __init__(self, manifest: Manifest, scan: LogScan) -> None:
-        self._manifest = manifest
-        self._scan = scan
-        self._slot = self._valid_slot(scan.slot)
-
-    def _valid_slot(self, slot: DurableSlot | None) -> DurableSlot | None:
-        """A slot of another store, an older life or a clone promises nothing."""
-        manifest = self._manifest
-        if slot is None or slot.store != manifest.store or slot.epoch < manifest.epoch:
-            return None
-        if slot.epoch == manifest.epoch and slot.writer != manifest.writer:
-            return None
-        return slot
-
-    def damage(self) -> Iterator[Damage]:
-        """What contradicts the manifest as a whole."""
-        slot, manifest = self._slot, self._manifest
-        if slot is None:
-            return
-        numbers = {entry.number for entry in manifest.segments}
-        if slot.epoch > manifest.epoch or slot.segment not in numbers:
-            yield Damage(
-                MANIFEST,
-                f"the manifest is older than the log: {DURABLE!r} promises LSN {slot.lsn} in segment {slot.segment} "
-                f"of epoch {slot.epoch}",
-                lsn=slot.lsn,
-            )
-
-    def floor_lsn(self) -> int:
-        """The highest LSN that anything ever showed durable."""
-        marks = [self._manifest.durable_lsn, self._slot.lsn if self._slot else 0]
-        for segment in self._scan.segments:
-            marks += [segment.beyond.durable_lsn, segment.entry.end.last_lsn if segment.entry.end else 0]
-            marks.append(_floor_of(segment))
-            if segment.beyond.sealed:
-                marks.append(segment.beyond.last_lsn)
-        return max(marks)
-
-    def after(self, segment: SegmentScan, index: int, *, sealed: bool) -> bool:
-        """Whether anything promises a byte or a record behind the run of this segment.
-
-        Behind a seal only a promise of this very segment counts; the log goes
-        on in the next one.
-        """
-        at, last_lsn, number = segment.end_bytes, segment.last_lsn, segment.entry.number
-        slot = self._slot
-        if slot is not None and slot.segment == number and slot.end_bytes > at:
-            return True
-        if sealed:
-            return False
-        end = segment.entry.end
-        if end is not None and (end.sealed or _falls_short(segment, end.last_lsn, end.end_bytes)):
-            return True
-        if segment.beyond.sealed or segment.beyond.durable_lsn > last_lsn:
-            return True
-        if end is None and (self._manifest.durable_lsn > last_lsn or (slot is not None and slot.lsn > last_lsn)):
-            return True
-        if slot is not None and slot.segment > number and end is None and not segment.is_blank:
-            return True
-        return any(
-            later.header is not None and later.header.store == self._manifest.store and self._covers(later, segment)
-            for later in self._scan.segments[index + 1 :]
-        )
-
-    @staticmethod
-    def _covers(later: SegmentScan, segment: SegmentScan) -> bool:
-        header = later.header
-        if header is None or segment.is_blank:
-            return False
-        if header.previous_number == segment.entry.number:
-            return _falls_short(segment, header.previous_last_lsn, header.previous_end_bytes)
-        return header.first_lsn > segment.last_lsn + 1 and header.previous_last_lsn > segment.last_lsn
-

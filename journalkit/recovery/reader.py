@@ -16,7 +16,7 @@ from journalkit.format.segment import DurableSlot
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.log.durable import read_durable
 from journalkit.recovery.look import Found, look, require_manifest
-from journalkit.recovery.plan import RecoveryMode, permit
+from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.scan import Sink
 from journalkit.snapshot.cache import BlockCache
@@ -52,8 +52,7 @@ def open_for_reading(
             raise UsageError(f"{directory} is a {manifest.kind}, not a {kind}; open it as what it is")
         sink = make_sink()
         try:
-            found = look(fs, directory, manifest, cache, sink)
-            permit(found.plan, mode, directory)
+            found = look(fs, directory, manifest, cache, sink, mode=mode)
         except (CorruptionError, FileNotFoundError) as error:
             sight = (str(error), manifest.generation, read_durable(fs, directory))
             if sight == seen:

@@ -45,4 +45,4 @@ class Replay:
 
 
 def discard(frame: Frame) -> None:
-    """A sink for who holds no state: a journal reads its records later."""
+    """A sink for who holds no state: a journal reads its records later, and nobody believes what is behind damage."""

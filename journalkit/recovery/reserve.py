@@ -6,7 +6,6 @@ up; it is made again at the next open, or when there is room.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Final
 
@@ -42,7 +41,10 @@ class Reserve:
         file.close()
         return True
 
-    def release(self) -> None:
-        """Give the room back to the file system."""
-        with contextlib.suppress(OSError):
+    def release(self) -> bool:
+        """Give the room back to the file system; return whether there was any."""
+        try:
             self._fs.unlink(self._path)
+        except OSError:
+            return False
+        return True

@@ -3,18 +3,20 @@
 One pass over the segments in order. Records of the unbroken run are handed to
 a sink as they are read, so that nothing is read twice; whether the run may be
 believed is for `journalkit.recovery.plan` to say, and a caller that is refused
-throws the sink's work away. Takes a file system that can't write.
+throws the sink's work away. Who keeps a part of a damaged log scans without a
+sink, plans, and reads the kept part with `read_kept`. Takes a file system that
+can't write.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from journalkit.errors import UnsupportedFormatError
-from journalkit.format.frame import Fault, Frame, Kind, is_known, may_ignore
+from journalkit.format.frame import Frame, Kind, is_known, may_ignore
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.format.names import segment_name
@@ -22,8 +24,12 @@ from journalkit.format.segment import HEADER_BYTES, DurableSlot, SegmentHeader, 
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.log.durable import read_durable
 from journalkit.log.reader import SegmentReader
+from journalkit.recovery.replay import discard
 
 Sink: TypeAlias = Callable[[Frame], None]
+
+_BATCH: Final = int(Kind.BATCH)
+_SEAL: Final = int(Kind.SEAL)
 
 GAP: Final = "gap"
 """What a run ends at where a whole frame has an LSN that doesn't follow."""
@@ -108,12 +114,6 @@ def scan_log(
     scans: list[SegmentScan] = []
     sunk, last_lsn, unbroken = 0, manifest.pruned_lsn, True
 
-    def count(frame: Frame) -> None:
-        nonlocal sunk
-        if frame.lsn > after_lsn:
-            sink(frame)
-            sunk += 1
-
     for entry in manifest.segments:
         end = entry.end
         skip = end is not None and end.last_lsn <= after_lsn and not everything
@@ -135,7 +135,8 @@ def scan_log(
                     content_end_bytes=end.end_bytes,
                 )
             else:
-                scan = _scan_frames(file, scan, count if unbroken else _ignore, directory)
+                scan, count = _scan_frames(file, scan, sink if unbroken else discard, after_lsn, directory)
+                sunk += count if unbroken else 0
         finally:
             file.close()
         scans.append(scan)
@@ -151,8 +152,27 @@ def _open(fs: ReadableFileSystem, path: str, bypass_cache: bool) -> ReadableFile
         return None
 
 
-def _ignore(frame: Frame) -> None:
-    """A record behind damage: counted, never believed."""
+def read_kept(
+    fs: ReadableFileSystem, directory: str, segments: Sequence[SegmentEntry], *, after_lsn: int, sink: Sink
+) -> int:
+    """Give the records above `after_lsn` of ended segments to `sink`, in order; return how many.
+
+    The segments are those that a plan keeps: scanned, and whole up to their ends.
+
+    Raises:
+        OSError: The files can't be read.
+    """
+    sunk = 0
+    for entry in segments:
+        if entry.end is None or entry.end.last_lsn <= after_lsn:
+            continue
+        file = fs.open_read(os.path.join(directory, segment_name(entry.number)))
+        try:
+            scan = _scan_header(file, SegmentScan(entry, size_bytes=file.size()))
+            sunk += _scan_frames(file, scan, sink, after_lsn, directory)[1]
+        finally:
+            file.close()
+    return sunk
 
 
 def _scan_header(file: ReadableFile, scan: SegmentScan) -> SegmentScan:
@@ -165,46 +185,48 @@ def _scan_header(file: ReadableFile, scan: SegmentScan) -> SegmentScan:
         return replace(scan, header_fault=error.reason if any(data) else "blank")
 
 
-def _scan_frames(file: ReadableFile, scan: SegmentScan, sink: Sink, directory: str) -> SegmentScan:
-    entry, size = scan.entry, scan.size_bytes
+def _scan_frames(
+    file: ReadableFile, scan: SegmentScan, sink: Sink, after_lsn: int, directory: str
+) -> tuple[SegmentScan, int]:
+    """Walk one segment; return what it is, and how many records the sink got."""
+    entry, size, header = scan.entry, scan.size_bytes, scan.header
     reader = SegmentReader(file, entry.salt)
-    if scan.header is None:
+    if header is None:
         beyond = _beyond(reader, 0, size)
-        return replace(scan, end_bytes=0, content_end_bytes=reader.content_end(0, size), beyond=beyond)
+        return replace(scan, end_bytes=0, content_end_bytes=reader.content_end(0, size), beyond=beyond), 0
     # What recovery once ended unsealed ends there for good; bytes behind it mean nothing.
     ended = entry.end is not None and not entry.end.sealed
     limit = min(entry.end.end_bytes, size) if entry.end is not None and ended else size
-    lsn, end, checksum, records, sealed = scan.header.first_lsn - 1, HEADER_BYTES, 0, 0, False
+    lsn, end, checksum, sealed, sunk = header.first_lsn - 1, HEADER_BYTES, 0, False, 0
     stop, stop_lsn = "", None
+    # The hot loop of recovery, together with `frame.walk` and `Replay`: one unpacking instead of six look-ups.
     for frame in reader.frames(HEADER_BYTES, limit):
-        if frame.kind == Kind.SEAL:
-            sealed = frame.lsn == lsn and _seals(frame, scan.header.first_lsn)
-            stop = "" if sealed else GAP
-        elif frame.lsn != lsn + 1:
-            stop, stop_lsn = GAP, frame.lsn
-        if stop:
+        _, frame_end, frame_lsn, kind, flags, _, _, frame_checksum, _ = frame
+        is_read = True
+        if flags or not _BATCH <= kind <= _SEAL:
+            is_read = _must_read(frame, os.path.join(directory, segment_name(entry.number)))
+        if kind == _SEAL:
+            sealed = frame_lsn == lsn and _seals(frame, header.first_lsn)
+            if sealed:
+                end, checksum = frame_end, frame_checksum
+            else:
+                stop = GAP
             break
-        end, checksum = frame.end_bytes, frame.checksum
-        if sealed:
+        if frame_lsn != lsn + 1:
+            stop, stop_lsn = GAP, frame_lsn
             break
-        lsn, records = frame.lsn, records + 1
-        if is_known(frame.kind, frame.flags):
+        lsn, end, checksum = frame_lsn, frame_end, frame_checksum
+        if is_read and lsn > after_lsn:
             sink(frame)
-        elif not may_ignore(frame.kind, frame.flags):
-            raise UnsupportedFormatError(
-                f"{os.path.join(directory, segment_name(entry.number))}: record {lsn} at byte {frame.offset_bytes} is "
-                f"of kind {frame.kind} with flags {frame.flags:#x}, which this version doesn't know; upgrade journalkit"
-            )
-    if reader.stop is not None and not sealed and not stop and not (ended and end == limit):
-        fault = reader.stop.fault
-        stop, stop_lsn = fault.value, reader.stop.lsn
-        if fault is Fault.PAYLOAD or fault is Fault.SHORT:
-            stop_lsn = lsn + 1
+            sunk += 1
+    # A walk that was left early, at a seal or a gap, has no stop of its own.
+    if reader.stop is not None and not (ended and end == limit):
+        stop = reader.stop.fault.value
     content_end = reader.content_end(end, limit)
     beyond = _beyond(reader, end, limit) if content_end > end and not sealed else Beyond()
-    return replace(
+    found = replace(
         scan,
-        records=records,
+        records=lsn + 1 - header.first_lsn,
         last_lsn=lsn,
         end_bytes=end,
         checksum=checksum,
@@ -213,6 +235,23 @@ def _scan_frames(file: ReadableFile, scan: SegmentScan, sink: Sink, directory: s
         stop_lsn=stop_lsn,
         content_end_bytes=content_end,
         beyond=beyond,
+    )
+    return found, sunk
+
+
+def _must_read(frame: Frame, path: str) -> bool:
+    """Return whether the record, of an unusual kind or with flags, is one to be read; False: it may be passed over.
+
+    Raises:
+        UnsupportedFormatError: It may not, and this version doesn't know it.
+    """
+    if is_known(frame.kind, frame.flags):
+        return True
+    if may_ignore(frame.kind, frame.flags):
+        return False
+    raise UnsupportedFormatError(
+        f"{path}: record {frame.lsn} at byte {frame.offset_bytes} is of kind {frame.kind} with flags "
+        f"{frame.flags:#x}, which this version doesn't know; upgrade journalkit"
     )
 
 

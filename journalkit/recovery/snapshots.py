@@ -6,6 +6,7 @@ and each block when it is read. A deep choice checks everything.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -82,10 +83,16 @@ def _open_tables(
     tables: list[Table] = []
     try:
         for info in entry.tables:
-            table = _open_table(fs, directory, manifest, info, cache)
-            tables.append(table)
-            if deep or info.size_bytes <= SMALL_BYTES:
-                table.verify(from_device=deep)
+            try:
+                table = Table.open(fs, directory, info, manifest.store, cache)
+                tables.append(table)
+                if deep or info.size_bytes <= SMALL_BYTES:
+                    table.verify(from_device=deep)
+            except OSError as error:
+                # What the medium can't give back is damaged; anything else may be different the next time.
+                if error.errno not in (errno.ENOENT, errno.EIO):
+                    raise
+                raise _damaged_table(directory, info, error) from error
     except BaseException:
         for table in tables:
             table.close()
@@ -93,12 +100,6 @@ def _open_tables(
     return tuple(tables)
 
 
-def _open_table(
-    fs: ReadableFileSystem, directory: str, manifest: Manifest, info: TableInfo, cache: BlockCache
-) -> Table:
-    try:
-        return Table.open(fs, directory, info, manifest.store, cache)
-    except FileNotFoundError as error:
-        raise CorruptionError(
-            "the table is missing", path=os.path.join(directory, table_name(info.number))
-        ) from error
+def _damaged_table(directory: str, info: TableInfo, error: OSError) -> CorruptionError:
+    reason = f"the table can't be read ({error.strerror})" if error.errno == errno.EIO else "the table is missing"
+    return CorruptionError(reason, path=os.path.join(directory, table_name(info.number)))

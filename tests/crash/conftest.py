@@ -1,0 +1,222 @@
+"""A store on a simulated disk, below `Store`: opened, written, folded and cut off as a test wants it.
+
+`world` keeps a model beside the disk: which records were submitted and which
+of them were acknowledged as durable. `World.check` is the promise that all
+crash tests make: a prefix of the submitted records, every acknowledged one in it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from journalkit.format import names
+from journalkit.format.batch import encode_one
+from journalkit.format.manifest import Manifest, SnapshotEntry, decode_manifest
+from journalkit.log.commit import Commit
+from journalkit.recovery.replay import Replay
+from journalkit.recovery.writer import OpenRequest, open_for_writing
+from journalkit.snapshot.cache import BlockCache
+from journalkit.snapshot.reader import Table
+from journalkit.snapshot.writer import TableWriter
+from journalkit.testing import SimulatedClock, SimulatedDisk
+
+STORE = "/store"
+
+
+def request(**options: Any) -> OpenRequest:
+    """Return a request with the usual options, but for those that are given."""
+    usual: dict[str, Any] = {
+        "kind": "store",
+        "create": True,
+        "codec": None,
+        "mode": "default",
+        "metadata": None,
+        "trust_filesystem": None,
+        "segment_bytes_max": 1 << 20,
+        "opened_at": "test:1",
+    }
+    return OpenRequest(**(usual | options))
+
+
+class Session:
+    """A store that is open for writing, and its state as a dict of encoded keys and values."""
+
+    def __init__(self, world: World, options: dict[str, Any]) -> None:
+        self.world = world
+        replay = Replay(STORE)
+        self.opened = open_for_writing(
+            world.fs, STORE, request(**options), BlockCache(1 << 20), world.clock, replay, self._apply
+        )
+        self.log, self.keeper, self.report = self.opened.log, self.opened.keeper, self.opened.report
+        self.state: dict[bytes, bytes] = {}
+        for table in reversed(self.opened.tables):
+            self._merge(table.scan(None, None))
+        self._merge(replay.entries.items())
+
+    def _merge(self, entries: Any) -> None:
+        for key, value in entries:
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+
+    def _apply(self, commits: list[Commit], _lsn: int) -> None:
+        for commit in commits:
+            self._merge(commit.mutations)
+
+    def put(self, *, durable: bool = True, value: bytes = b"value") -> int:
+        """Commit the next record of the model: a key that is never used again."""
+        key = b"key-%06d" % self.world.submitted
+        self.world.submitted += 1
+        lsn = self.log.commit(Commit(encode_one(key, value), 1, ((key, value),), durable))
+        if durable:
+            self.world.acknowledged = self.world.submitted
+        return lsn
+
+    def fold(self, *, keep: int = 2) -> None:
+        """Fold the state into a new snapshot and prune, as the compactor does."""
+        fs, keeper = self.world.fs, self.keeper
+        self.log.rotate()
+        self.log.sync()
+        self.world.acknowledged = self.world.submitted
+        lsn = self.log.last_lsn
+        with TableWriter(
+            fs, STORE, keeper.current.next_table, store_uuid=keeper.current.store, lsn=lsn, salt=7, block_bytes=64
+        ) as writer:
+            writer.add_all(sorted(self.state.items()))
+            info = writer.finish()
+        entry = SnapshotEntry(lsn, 0, (info,))
+
+        def publish(manifest: Manifest) -> Manifest:
+            return manifest.next_generation(
+                snapshots=(entry, *manifest.snapshots),
+                segments=self.log.entries(manifest.pruned_lsn),
+                durable_lsn=self.log.durable_lsn,
+                next_table=info.number + 1,
+            )
+
+        keeper.publish(publish)
+        manifest = keeper.current
+        kept, dropped = manifest.snapshots[:keep], manifest.snapshots[keep:]
+        ends = [entry.end.last_lsn for entry in self.log.position.ended if entry.end is not None]
+        pruned = max((end for end in ends if end <= kept[-1].lsn), default=manifest.pruned_lsn)
+        keeper.publish(
+            lambda current: current.next_generation(
+                snapshots=kept, segments=self.log.entries(pruned), pruned_lsn=pruned, durable_lsn=self.log.durable_lsn
+            )
+        )
+        for snapshot in dropped:
+            for table in snapshot.tables:
+                fs.unlink(os.path.join(STORE, names.table_name(table.number)))
+        for segment in self.log.forget(pruned):
+            fs.unlink(os.path.join(STORE, names.segment_name(segment.number)))
+
+    def close(self) -> None:
+        """Close properly."""
+        self.release_tables()
+        self.opened.close()
+
+    def release_tables(self) -> None:
+        """Close the tables, which belong to whoever opened."""
+        for table in self.opened.tables:
+            table.close()
+
+
+class World:
+    """A disk, a clock, and what was written so far."""
+
+    def __init__(self, fs: SimulatedDisk | None = None, *, seed: int = 0) -> None:
+        self.fs: Any = fs if fs is not None else SimulatedDisk()
+        self.clock = SimulatedClock(seed=seed)
+        self.seed = seed
+        self.submitted = 0
+        self.acknowledged = 0
+
+    def open(self, **options: Any) -> Session:
+        """Open the store for writing."""
+        return Session(self, options)
+
+    def on(self, disk: SimulatedDisk) -> World:
+        """Return a world with the same model on another disk, usually one that a crash left."""
+        other = World(disk, seed=self.seed + 1)
+        other.submitted, other.acknowledged = self.submitted, self.acknowledged
+        return other
+
+    def fork(self) -> World:
+        """Return this world as the next process finds it."""
+        return self.on(self.fs.process_crash())
+
+    def crash(self, keep: Any) -> World:
+        """Return this world after a power cut."""
+        return self.on(self.fs.crash(keep))
+
+    def check(self, session: Session) -> int:
+        """Hold the promise: a prefix of what was submitted, every acknowledged record in it; return its length."""
+        count = len(session.state)
+        assert set(session.state) == {b"key-%06d" % n for n in range(count)}
+        assert self.acknowledged <= count <= self.submitted
+        return count
+
+    # What is on the disk
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest on the disk."""
+        return decode_manifest(self.read(names.MANIFEST))
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        return bytes(self.fs.read_bytes(f"{STORE}/{name}"))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make a file be these bytes, durably."""
+        self.fs.write_bytes(f"{STORE}/{name}", data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, durably."""
+        self.fs.unlink(f"{STORE}/{name}")
+        self.fs.sync_directory(STORE)
+
+    def names(self) -> list[str]:
+        """Return the names in the store's directory."""
+        return list(self.fs.list(STORE))
+
+    def segments(self) -> list[str]:
+        """Return the file names of the segments that are there, in order."""
+        return [name for name in self.names() if names.segment_number(name) is not None]
+
+    def tables(self) -> list[str]:
+        """Return the file names of the tables that are there, in order."""
+        return [name for name in self.names() if names.table_number(name) is not None]
+
+    def quarantined(self) -> list[str]:
+        """Return what is in the quarantine."""
+        return list(self.fs.list(f"{STORE}/{names.QUARANTINE}")) if names.QUARANTINE in self.names() else []
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file of the store with its bytes."""
+        found: dict[str, bytes] = {}
+        for name in self.names():
+            if name == names.QUARANTINE:
+                found |= {f"{name}/{one}": self.read(f"{name}/{one}") for one in self.quarantined()}
+            else:
+                found[name] = self.read(name)
+        return found
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty disk."""
+    return World()
+
+
+@pytest.fixture
+def make_world() -> type[World]:
+    """Worlds to be made as a test wants them."""
+    return World
+
+
+__all__ = ["Session", "Table", "World"]
