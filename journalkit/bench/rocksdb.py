@@ -7,16 +7,16 @@ from typing import Any, Final
 SETTINGS: Final = "raw bytes mode, default options, WAL on and not synced per write"
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """The peer isn't installed; the message says how to get it."""
 
 
 def load() -> Any:
-    """Return the peer's module. Raises Missing if it can't be imported."""
+    """Return the peer's module. Raises MissingError if it can't be imported."""
     try:
         import rocksdict
     except ImportError as error:
-        raise Missing("rocksdict is not installed: pip install 'journalkit[bench]'") from error
+        raise MissingError("rocksdict is not installed: pip install 'journalkit[bench]'") from error
     return rocksdict
 
 

@@ -96,7 +96,7 @@ def put(directory: str, scale: Scale) -> Row:
     name, against, durability = "put, sync='never', bytes", "RocksDB (rocksdict)", "process crash"
     try:
         rocksdb.load()
-    except rocksdb.Missing as missing:
+    except rocksdb.MissingError as missing:
         return Row(name, against, durability, 1.0, None, str(missing))
     with two_places(directory) as (ours, other), journalkit.open(ours, sync="never", compaction="manual") as store:
         database = rocksdb.open_database(other)
@@ -125,7 +125,7 @@ def _get(directory: str, scale: Scale, name: str, *, folded: bool) -> Row:
     against = "RocksDB (rocksdict)"
     try:
         rocksdb.load()
-    except rocksdb.Missing as missing:
+    except rocksdb.MissingError as missing:
         return Row(name, against, "-", 2.0, None, str(missing))
     with two_places(directory) as (ours, other), journalkit.open(ours, sync="never", compaction="manual") as store:
         database = rocksdb.open_database(other)
