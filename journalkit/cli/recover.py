@@ -1,0 +1,163 @@
+"""`journalkit recover`: carry the recovery plan out, or print it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+import journalkit
+from journalkit.cli import codes
+from journalkit.cli.arguments import Commands, add_command, add_path
+from journalkit.cli.examination import Examination, examine
+from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Toned, show
+from journalkit.cli.terminal import count, progress, say, say_json
+from journalkit.cli.verify import total_bytes
+from journalkit.errors import CorruptionError
+from journalkit.format import names
+from journalkit.fs.posix import PosixFileSystem
+from journalkit.recovery.plan import RECOVERY_MODES, Cut
+
+
+def add_parser(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands,
+        "recover",
+        "check everything, recover, and rebuild a damaged snapshot; or print the plan",
+        run=run,
+        text="What is cut is kept in the store's quarantine. Modes: `default` cuts a torn tail, which nothing "
+        "promised, and refuses damage; `strict` refuses both; `point-in-time` keeps the state before the first damage "
+        "of the log and gives up what was promised behind it.",
+        example="journalkit recover state --dry-run\njournalkit recover state --mode point-in-time",
+    )
+    add_path(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
+    parser.add_argument("--mode", choices=RECOVERY_MODES, default="default", help="(default: default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plan, or carry it out and print the report."""
+    fs = PosixFileSystem()
+    with progress(f"verifying {args.path}", total_bytes(fs, args.path)) as advance:
+        found = examine(fs, args.path, deep=True, advance=advance)
+    if args.dry_run:
+        _print_plan(args, found)
+    found.refuse(args.mode)
+    if not args.dry_run:
+        _carry_out(args, found)
+        with progress(f"verifying {args.path}", total_bytes(fs, args.path)) as advance:
+            # Whatever opening didn't mend is told, not left for the next reader to find.
+            examine(fs, args.path, deep=True, advance=advance).refuse("default")
+    return codes.DONE
+
+
+def _carry_out(args: argparse.Namespace, found: Examination) -> None:
+    rebuilt_lsn = None
+    with progress(f"recovering {args.path}"):
+        if found.manifest.kind == "journal":
+            with journalkit.open_journal(args.path, create=False, recovery=args.mode) as journal:
+                report = journal.recovery_report
+        else:
+            # A damaged snapshot that is older than the one in use goes when a fold keeps one snapshot.
+            with journalkit.open(
+                args.path,
+                create=False,
+                recovery=args.mode,
+                compaction="manual",
+                check_all=True,
+                keep_snapshots=1 if found.snapshots_damaged else 2,
+            ) as store:
+                report = store.recovery_report
+                if found.snapshots_damaged:
+                    store.compact()
+                    rebuilt_lsn = store.snapshot_lsn
+    if args.json:
+        say_json(asdict(report) | {"rebuilt_snapshot_lsn": rebuilt_lsn})
+        return
+    say(str(report))
+    if rebuilt_lsn is not None:
+        say(f"a damaged snapshot was replaced: the newest is at LSN {rebuilt_lsn}, and sound")
+
+
+def _print_plan(args: argparse.Namespace, found: Examination) -> None:
+    try:
+        found.refuse(args.mode)
+        refusal = None
+    except CorruptionError as error:
+        refusal = str(error)
+    if args.json:
+        say_json(_as_json(args, found, refusal))
+        return
+    show(_page(args, found, refusal))
+
+
+def _page(args: argparse.Namespace, found: Examination, refusal: str | None) -> list[Part]:
+    plan = found.plan
+    base = f"the snapshot at LSN {found.snapshot.lsn}" if found.snapshot is not None else "an empty state"
+    kept: list[tuple[str, Cell]] = [
+        ("start from", base),
+        ("keep", f"the state at LSN {plan.last_lsn}, of {count(len(plan.segments), 'segment')}"),
+        ("number new records from", f"LSN {plan.floor_lsn + 1}, under epoch {plan.epoch + 1}"),
+    ]
+    if found.snapshots_damaged:
+        kept.append(("rebuild", "the damaged snapshot, by a fold"))
+    cuts = [
+        (
+            names.segment_name(cut.segment),
+            f"{cut.offset_bytes}",
+            f"{cut.count_bytes}",
+            cut.reason,
+            f"{names.QUARANTINE}/{names.quarantine_name(cut.segment, cut.offset_bytes, plan.epoch + 1)}",
+        )
+        for cut in plan.cuts
+    ]
+    given_up = [(names.segment_name(cut.segment), f"{cut.count_bytes}", cut.reason) for cut in plan.given_up]
+    damage = [
+        (item.file, "" if item.offset_bytes is None else f"{item.offset_bytes}", Toned(item.reason, "bad"))
+        for item in plan.damage
+    ]
+    told = Toned("this is refused; nothing was changed", "bad") if refusal else Toned("nothing was changed", "good")
+    return [
+        Fields(f"recovery of {args.path}, mode {args.mode}", kept),
+        Grid("damage", ("file", "byte", "what"), damage, frozenset({"byte"})),
+        Grid(
+            "cut, and kept in the quarantine",
+            ("file", "from byte", "bytes", "what", "kept as"),
+            cuts,
+            frozenset({"bytes", "from byte"}),
+        ),
+        Grid("given up, and moved to the quarantine", ("file", "bytes", "why"), given_up, frozenset({"bytes"})),
+        Fields("sweep", [(name, "left over") for name in found.strays.sweep]),
+        Remarks([told]),
+    ]
+
+
+def _as_json(args: argparse.Namespace, found: Examination, refusal: str | None) -> dict[str, Any]:
+    plan = found.plan
+    return {
+        "path": args.path,
+        "mode": args.mode,
+        "refused": refusal,
+        "from_snapshot_lsn": found.snapshot.lsn if found.snapshot is not None else 0,
+        "last_lsn": plan.last_lsn,
+        "next_lsn": plan.floor_lsn + 1,
+        "next_epoch": plan.epoch + 1,
+        "rebuild_snapshot": found.snapshots_damaged,
+        "cuts": [_cut_json(cut) for cut in plan.cuts],
+        "given_up": [_cut_json(cut) for cut in plan.given_up],
+        "damage": [
+            {"file": item.file, "offset_bytes": item.offset_bytes, "lsn": item.lsn, "reason": item.reason}
+            for item in plan.damage
+        ],
+        "sweep": list(found.strays.sweep),
+    }
+
+
+def _cut_json(cut: Cut) -> dict[str, Any]:
+    return {
+        "file": names.segment_name(cut.segment),
+        "offset_bytes": cut.offset_bytes,
+        "count_bytes": cut.count_bytes,
+        "reason": cut.reason,
+    }

@@ -1,0 +1,285 @@
+"""What survives of a table, whatever is damaged in it.
+
+The index says which blocks there are; each is read by itself, and one that is
+damaged costs its own keys. Where a part of the index is lost, or the file's
+end, blocks are read one behind the other instead: a data block tells its own
+length, and its checksum vouches for it and its place.
+
+Nothing is judged and nothing written. A caller that knows the table's entry in
+the manifest passes it; without one the table speaks for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from journalkit.format.block import (
+    BLOCK_COUNT_BYTES,
+    CRC_BYTES,
+    ENTRY_HEAD_BYTES,
+    INDEX_BLOCK_BYTES_MAX,
+    INDEX_BLOCK_BYTES_MIN,
+    INDEX_ENTRY,
+    INDEX_ENTRY_BYTES,
+    TOMBSTONE_BYTES,
+    Entry,
+    IndexBlock,
+    check_block,
+    decode_block,
+    decode_index,
+)
+from journalkit.format.frame import PAYLOAD_BYTES_MAX
+from journalkit.format.malformed import MalformedError
+from journalkit.format.table import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    TableFooter,
+    TableHeader,
+    TableInfo,
+    decode_footer,
+    decode_header,
+    footer_checksum,
+)
+from journalkit.fs.interface import ReadableFile, ReadableFileSystem
+from journalkit.recovery.salvage_ranges import ALL_KEYS, KEYS_END, KeyRange, above, united
+
+DATA_BLOCK_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + (1 << 20)
+"""No block is longer: a block of several entries is small, and one entry came in one record."""
+
+_PROBE_BYTES: Final = 64 * 1024
+_ENTRY_HEAD: Final = struct.Struct("<HI")
+_COUNT: Final = struct.Struct("<I")
+_INDEX_HEAD: Final = struct.Struct("<IB")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An intact data block: where it is and which keys it speaks of, both ends included."""
+
+    offset_bytes: int
+    length_bytes: int
+    first: bytes
+    last: bytes
+    entry_count: int
+
+
+@dataclass(slots=True)
+class TableRemains:
+    """A table as far as it can be read.
+
+    `faults` says what is damaged, in words, each with its offset. Keys in
+    `lost` are those of which the table can no longer say anything; of every
+    other key it says what it always said.
+    """
+
+    name: str
+    path: str
+    size_bytes: int
+    salt: int = 0
+    store: bytes = b""
+    number: int = 0
+    lsn: int = 0
+    faults: list[tuple[str, int]] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    lost: list[KeyRange] = field(default_factory=lambda: [ALL_KEYS])
+    entries_lost: int | None = None
+
+    @property
+    def entry_count(self) -> int:
+        """Entries that can be read."""
+        return sum(place.entry_count for place in self.places)
+
+    def entries(self, file: ReadableFile, start: bytes, stop: bytes) -> Iterator[Entry]:
+        """Yield what the table says of start <= key < stop, in order, tombstones included."""
+        for place in self.places:
+            if place.first < stop and place.last >= start:
+                block = _read_data(file, self.salt, place.offset_bytes, place.length_bytes)
+                yield from (entry for entry in block.items() if start <= entry[0] < stop)
+
+
+def read_remains(fs: ReadableFileSystem, directory: str, name: str, info: TableInfo | None) -> TableRemains:
+    """Read a table as far as it goes.
+
+    Raises:
+        OSError: The file can't be read; FileNotFoundError if it is gone.
+        NewerFormatError: A later version wrote it.
+    """
+    path = os.path.join(directory, name)
+    file = fs.open_read(path)
+    try:
+        remains = TableRemains(name, path, file.size())
+        _Reading(file, remains, info).run()
+        return remains
+    finally:
+        file.close()
+
+
+class _Reading:
+    """One pass over a damaged table."""
+
+    def __init__(self, file: ReadableFile, remains: TableRemains, info: TableInfo | None) -> None:
+        self._file = file
+        self._remains = remains
+        self._info = info
+        self._lost: list[KeyRange] = []
+        self._end_bytes = HEADER_BYTES
+        self._known_entries: int | None = info.entry_count if info is not None else None
+
+    def run(self) -> None:
+        """Fill in what the table still says."""
+        remains = self._remains
+        header = self._header()
+        if header is None and self._info is None:
+            return
+        remains.salt = header.salt if header is not None else self._salt_named()
+        footer = self._footer(header)
+        if header is not None:
+            remains.store, remains.number, remains.lsn = header.store, header.number, header.lsn
+        elif footer is not None:
+            remains.store, remains.number, remains.lsn = footer.store, footer.number, footer.lsn
+        else:
+            return
+        end = remains.size_bytes
+        root = None
+        if footer is not None:
+            end = footer.root_offset
+            root = self._index(footer.root_offset, footer.root_length)
+        if root is not None:
+            self._walk(root)
+        else:
+            self._sequence(HEADER_BYTES, end, b"", KEYS_END)
+        remains.lost = united(self._lost)
+        if self._known_entries is not None:
+            remains.entries_lost = self._known_entries - remains.entry_count
+
+    def _salt_named(self) -> int:
+        return self._info.salt if self._info is not None else 0
+
+    def _fault(self, reason: str, offset_bytes: int) -> None:
+        self._remains.faults.append((reason, offset_bytes))
+
+    def _header(self) -> TableHeader | None:
+        """Return the header; None if it is damaged, or not of the table that the manifest names."""
+        try:
+            header = decode_header(self._file.pread(HEADER_BYTES, 0))
+            if self._info is not None and (header.number, header.salt) != (self._info.number, self._info.salt):
+                raise MalformedError("the file is another table than the manifest names")
+        except MalformedError as error:
+            self._fault(error.reason, error.offset_bytes)
+            return None
+        return header
+
+    def _footer(self, header: TableHeader | None) -> TableFooter | None:
+        at = self._remains.size_bytes - FOOTER_BYTES
+        try:
+            if at < HEADER_BYTES:
+                raise MalformedError("the table is cut short")
+            raw = self._file.pread(FOOTER_BYTES, at)
+            footer = decode_footer(raw, salt=self._remains.salt, offset_bytes=at)
+            if header is not None and (footer.store, footer.number, footer.lsn) != (
+                header.store,
+                header.number,
+                header.lsn,
+            ):
+                raise MalformedError("header and footer are of different tables")
+            if self._info is not None and footer_checksum(raw) != self._info.footer_crc:
+                raise MalformedError("the footer isn't the one that the manifest names")
+        except MalformedError as error:
+            self._fault(error.reason, max(at, 0))
+            return None
+        self._known_entries = footer.entry_count
+        return footer
+
+    def _index(self, offset_bytes: int, length_bytes: int) -> IndexBlock | None:
+        raw = self._file.pread(min(length_bytes, INDEX_BLOCK_BYTES_MAX), offset_bytes)
+        try:
+            check_block(raw, salt=self._remains.salt, offset_bytes=offset_bytes)
+            return decode_index(raw, offset_bytes=offset_bytes)
+        except MalformedError as error:
+            self._fault(f"an index block: {error.reason}", offset_bytes)
+            return None
+
+    def _walk(self, index: IndexBlock) -> None:
+        for at in range(len(index.firsts)):
+            entry = index.entry(at)
+            if index.level:
+                child = self._index(entry.offset_bytes, entry.length_bytes)
+                if child is not None:
+                    self._walk(child)
+                else:
+                    self._sequence(self._end_bytes, entry.offset_bytes, entry.first, above(entry.last))
+            else:
+                try:
+                    self._take(entry.offset_bytes, entry.length_bytes)
+                except MalformedError as error:
+                    self._fault(f"a block: {error.reason}", entry.offset_bytes)
+                    self._lost.append((entry.first, above(entry.last)))
+            self._end_bytes = entry.offset_bytes + entry.length_bytes
+
+    def _take(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """Keep the data block at that place; return its last key."""
+        block = _read_data(self._file, self._remains.salt, offset_bytes, length_bytes)
+        first, last = next(iter(block)), next(reversed(block))
+        self._remains.places.append(Place(offset_bytes, length_bytes, first, last, len(block)))
+        return last
+
+    def _sequence(self, at: int, end: int, start: bytes, stop: bytes) -> None:
+        """Read block behind block in [at, end); the keys from `start` to `stop` are known as far as that goes."""
+        known = start
+        while at < end:
+            length = _data_length(self._file, at, min(end - at, DATA_BLOCK_BYTES_MAX))
+            try:
+                known = above(self._take(at, length))
+            except MalformedError:
+                length = _index_length(self._file, at, min(end - at, INDEX_BLOCK_BYTES_MAX))
+                try:
+                    check_block(self._file.pread(length, at), salt=self._remains.salt, offset_bytes=at)
+                except MalformedError:
+                    break
+            at += length
+        # Where the footer itself is damaged, blocks that go on up to it are all there were.
+        if at < end and at != self._remains.size_bytes - FOOTER_BYTES:
+            self._fault("a block, and what follows it: no block passes here", at)
+            self._lost.append((known, stop))
+
+
+def _read_data(file: ReadableFile, salt: int, offset_bytes: int, length_bytes: int) -> dict[bytes, bytes | None]:
+    raw = file.pread(length_bytes, offset_bytes)
+    check_block(raw, salt=salt, offset_bytes=offset_bytes)
+    return decode_block(raw)
+
+
+def _data_length(file: ReadableFile, at: int, limit_bytes: int) -> int:
+    """Return how long a data block that begins here would be, 0 if none of that limit can."""
+    buffer = file.pread(min(limit_bytes, _PROBE_BYTES), at)
+    if len(buffer) < BLOCK_COUNT_BYTES:
+        return 0
+    (count,) = _COUNT.unpack_from(buffer)
+    end = BLOCK_COUNT_BYTES
+    for _ in range(count):
+        head = buffer[end : end + ENTRY_HEAD_BYTES]
+        if len(head) < ENTRY_HEAD_BYTES:
+            head = file.pread(ENTRY_HEAD_BYTES, at + end)
+        if end + ENTRY_HEAD_BYTES + CRC_BYTES > limit_bytes or len(head) < ENTRY_HEAD_BYTES:
+            return 0
+        key_bytes, value_bytes = _ENTRY_HEAD.unpack(head)
+        end += ENTRY_HEAD_BYTES + key_bytes + (0 if value_bytes == TOMBSTONE_BYTES else value_bytes)
+    return end + CRC_BYTES if end + CRC_BYTES <= limit_bytes else 0
+
+
+def _index_length(file: ReadableFile, at: int, limit_bytes: int) -> int:
+    """Return how long an index block that begins here would be, 0 if none of that limit can."""
+    buffer = file.pread(limit_bytes, at)
+    if len(buffer) < INDEX_BLOCK_BYTES_MIN:
+        return 0
+    count, _ = _INDEX_HEAD.unpack_from(buffer)
+    end = _INDEX_HEAD.size + count * INDEX_ENTRY_BYTES
+    if end > limit_bytes:
+        return 0
+    rows = INDEX_ENTRY.struct.iter_unpack(buffer[_INDEX_HEAD.size : end])
+    end += sum(row[0] + row[1] for row in rows)
+    return end + CRC_BYTES if end + CRC_BYTES <= limit_bytes else 0
