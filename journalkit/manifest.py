@@ -12,7 +12,15 @@ import os
 import threading
 from collections.abc import Callable
 
-from journalkit.errors import CorruptionError, FencedError, RecordTooLargeError, StorageError, UnsupportedFormatError
+from journalkit.errors import (
+    ClosedError,
+    CorruptionError,
+    FencedError,
+    JournalError,
+    RecordTooLargeError,
+    StorageError,
+    UnsupportedFormatError,
+)
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import MANIFEST_BYTES_MAX, Manifest, decode_manifest, encode_manifest
 from journalkit.format.names import MANIFEST
@@ -83,7 +91,7 @@ class ManifestKeeper:
         self._directory = directory
         self._release_reserve = release_reserve
         self._lock = threading.Lock()
-        self._failed: StorageError | None = None
+        self._failed: JournalError | None = None
         self.current = manifest
 
     @property
@@ -104,6 +112,7 @@ class ManifestKeeper:
             StoreFullError: No room, not even in the reserve. The old manifest holds.
             StorageError: Which of the two manifests survives is unknown; every
                 later call raises it again.
+            ClosedError: After `close`. Nothing was written.
         """
         with self._lock:
             if self._failed is not None:
@@ -116,14 +125,19 @@ class ManifestKeeper:
             except OSError as error:
                 if is_full(error):
                     raise store_full(self._fs, self._directory, len(data), error) from error
-                self._failed = StorageError(
+                failure = self._failed = StorageError(
                     f"the manifest could not be published ({error}); close the store and open it again",
                     cause=error,
                     path=self.path,
                 )
-                raise self._failed from error
+                raise failure from error
             self.current = manifest
             return manifest
+
+    def close(self) -> None:
+        """Publish nothing more; one that is under way ends first. Before the store's lock is given back."""
+        with self._lock:
+            self._failed = ClosedError(f"{self._directory} is closed; open it again")
 
     def check_fence(self) -> None:
         """Raise FencedError if the manifest on disk is of another writer, CorruptionError if it is gone or damaged."""

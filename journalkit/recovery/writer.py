@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from journalkit.clock import Clock
 from journalkit.errors import JournalError, StorageError
@@ -45,6 +46,8 @@ from journalkit.snapshot.reader import Table
 
 __all__ = ["OpenRequest", "Opened", "open_for_writing"]
 
+TABLES_PER_EPOCH_BITS: Final = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -62,6 +65,8 @@ class Opened:
         try:
             self.log.close()
         finally:
+            # A fold may still be running in its thread: what it does from here on is never published.
+            self.keeper.close()
             self.lock.close()
 
 
@@ -235,6 +240,8 @@ class _Opening:
                 pruned_lsn=plan.pruned_lsn,
                 durable_lsn=plan.floor_lsn,
                 next_segment=entry.number + 1,
+                # Numbers of its own for each writer: a fold that outlives its store's close can't touch a later one's.
+                next_table=max(current.next_table, epoch << TABLES_PER_EPOCH_BITS),
             )
 
         try:

@@ -201,8 +201,10 @@ class Compactor:
                 self._fs, self._directory, manifest.next_table, store_uuid=manifest.store, lsn=folded.lsn, salt=salt
             ) as writer:
                 fold(writer, merge_entries(upper), base, drop_tombstones=True, step=self._pace)
+                self._pace()
                 info = writer.finish()
             table = Table.open(self._fs, self._directory, info, manifest.store, self._cache)
+            self._pace()
             table.verify(from_device=True)
         except JournalError:
             raise
