@@ -218,7 +218,15 @@ def _misplaced(segment: SegmentScan, manifest: Manifest) -> Damage | None:
         return Damage(name, "the segment is of another life of this store", 0)
     if not segment.scanned and segment.size_bytes < segment.end_bytes:
         return Damage(name, "the segment is cut short", segment.size_bytes)
-    return None
+    return Damage(name, "the segment isn't the one that the manifest ended", 0) if _is_another(segment) else None
+
+
+def _is_another(segment: SegmentScan) -> bool:
+    """Whether the run reaches the end that the manifest names, or a seal, and ends otherwise."""
+    end = segment.entry.end
+    if end is None or (not segment.sealed and falls_short(segment, end.last_lsn, end.end_bytes)):
+        return False
+    return (segment.last_lsn, segment.end_bytes, segment.checksum) != (end.last_lsn, end.end_bytes, end.checksum)
 
 
 def _unlinked(segment: SegmentScan, previous: SegmentScan | None, manifest: Manifest) -> Damage | None:
@@ -245,10 +253,6 @@ def _tail(segment: SegmentScan, index: int, promises: Promises) -> tuple[Damage 
     name, at, lsn = segment_name(segment.entry.number), segment.end_bytes, segment.last_lsn + 1
     behind = segment.content_end_bytes - at
     cut = Cut(segment.entry.number, at, behind, lsn, segment.stop or "bytes behind the end") if behind > 0 else None
-    end = segment.entry.end
-    is_another = end is not None and (end.last_lsn, end.end_bytes, end.checksum) != (lsn - 1, at, segment.checksum)
-    if end is not None and is_another and (segment.sealed or not falls_short(segment, end.last_lsn, end.end_bytes)):
-        return Damage(name, "the segment isn't the one that the manifest ended", at, end.last_lsn), cut
     if segment.sealed:
         if behind > 0:
             return Damage(name, "bytes stand behind the seal", at), cut
@@ -277,6 +281,8 @@ def _all_of(segment: SegmentScan) -> Cut:
 
 def _ended(segment: SegmentScan) -> SegmentEntry:
     entry = segment.entry
-    end = SegmentEnd(segment.last_lsn, segment.end_bytes, segment.checksum, segment.sealed)
+    # A seal with bytes behind it was permitted once and is not to be judged again.
+    sealed = segment.sealed and segment.content_end_bytes <= segment.end_bytes and (not entry.end or entry.end.sealed)
+    end = SegmentEnd(segment.last_lsn, segment.end_bytes, segment.checksum, sealed)
     first_lsn = segment.header.first_lsn if segment.header is not None else entry.first_lsn
     return SegmentEntry(entry.number, entry.salt, entry.epoch, first_lsn, end)

@@ -15,11 +15,13 @@ import pytest
 from journalkit.format import names
 from journalkit.format.batch import encode_one
 from journalkit.format.manifest import Manifest, SnapshotEntry, decode_manifest
+from journalkit.fs.interface import ReadableFileSystem
+from journalkit.fs.memory import MemoryFileSystem
 from journalkit.log.commit import Commit
+from journalkit.recovery.look import look, require_manifest
 from journalkit.recovery.replay import Replay
 from journalkit.recovery.writer import OpenRequest, open_for_writing
 from journalkit.snapshot.cache import BlockCache
-from journalkit.snapshot.reader import Table
 from journalkit.snapshot.writer import TableWriter
 from journalkit.testing import SimulatedClock, SimulatedDisk
 
@@ -39,6 +41,14 @@ def request(**options: Any) -> OpenRequest:
         "opened_at": "test:1",
     }
     return OpenRequest(**(usual | options))
+
+
+class ReadableHalf:
+    """A file system without one method that could change a byte."""
+
+    def __init__(self, fs: ReadableFileSystem) -> None:
+        self.open_read, self.open_direct, self.list = fs.open_read, fs.open_direct, fs.list
+        self.status, self.free_bytes, self.filesystem_type = fs.status, fs.free_bytes, fs.filesystem_type
 
 
 class Session:
@@ -128,8 +138,8 @@ class Session:
 class World:
     """A disk, a clock, and what was written so far."""
 
-    def __init__(self, fs: SimulatedDisk | None = None, *, seed: int = 0) -> None:
-        self.fs: Any = fs if fs is not None else SimulatedDisk()
+    def __init__(self, fs: Any = None, *, seed: int = 0) -> None:
+        self.fs = fs if fs is not None else SimulatedDisk()
         self.clock = SimulatedClock(seed=seed)
         self.seed = seed
         self.submitted = 0
@@ -139,11 +149,22 @@ class World:
         """Open the store for writing."""
         return Session(self, options)
 
-    def on(self, disk: SimulatedDisk) -> World:
+    def on(self, disk: Any) -> World:
         """Return a world with the same model on another disk, usually one that a crash left."""
         other = World(disk, seed=self.seed + 1)
         other.submitted, other.acknowledged = self.submitted, self.acknowledged
         return other
+
+    def look(self, **options: Any) -> dict[bytes, bytes]:
+        """Return the state that a reader finds, through a file system that can't write."""
+        cache, replay, fs = BlockCache(1 << 20), Replay(STORE), ReadableHalf(self.fs)
+        found = look(fs, STORE, require_manifest(fs, STORE), cache, replay, **({"mode": "default"} | options))
+        state: dict[bytes, bytes | None] = {}
+        for table in reversed(found.snapshot.tables):
+            state |= dict(table.scan(None, None))
+            table.close()
+        state |= replay.entries
+        return {key: value for key, value in state.items() if value is not None}
 
     def fork(self) -> World:
         """Return this world as the next process finds it."""
@@ -169,7 +190,11 @@ class World:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
-        return bytes(self.fs.read_bytes(f"{STORE}/{name}"))
+        file = self.fs.open_read(f"{STORE}/{name}")
+        try:
+            return bytes(file.pread(file.size(), 0))
+        finally:
+            file.close()
 
     def write(self, name: str, data: bytes) -> None:
         """Make a file be these bytes, durably."""
@@ -196,6 +221,20 @@ class World:
         """Return what is in the quarantine."""
         return list(self.fs.list(f"{STORE}/{names.QUARANTINE}")) if names.QUARANTINE in self.names() else []
 
+    def copy(self) -> World:
+        """Return the same bytes on a disk of their own: `cp -r` of the directory, or of the machine."""
+        return self.on(self.fs.crash("all"))
+
+    def in_memory(self) -> World:
+        """Return the same files on a file system that moves them between directories, which the simulated doesn't."""
+        memory = MemoryFileSystem()
+        memory.make_directory(STORE)
+        for name, data in self.files().items():
+            file = memory.create(f"{STORE}/{name}")
+            file.pwrite(data, 0)
+            file.close()
+        return self.on(memory)
+
     def files(self) -> dict[str, bytes]:
         """Return every file of the store with its bytes."""
         found: dict[str, bytes] = {}
@@ -217,6 +256,3 @@ def world() -> World:
 def make_world() -> type[World]:
     """Worlds to be made as a test wants them."""
     return World
-
-
-__all__ = ["Session", "Table", "World"]
