@@ -30,7 +30,7 @@ def damage(*, keeps: int) -> Callable[[Damager], Damager]:
     """Add a kind of damage."""
 
     def add(damager: Damager) -> Damager:
-        DAMAGES[damager.__name__] = (damager, keeps)
+        DAMAGES[damager.__name__.removeprefix("_")] = (damager, keeps)
         return damager
 
     return add
@@ -50,55 +50,55 @@ def filled(world: Any) -> Any:
 
 
 @damage(keeps=4)
-def a_segment_is_missing(world: Any) -> str:
+def _a_segment_is_missing(world: Any) -> str:
     world.remove(MIDDLE)
     return "segment is missing"
 
 
 @damage(keeps=8)
-def the_newest_segment_is_missing(world: Any) -> str:
+def _the_newest_segment_is_missing(world: Any) -> str:
     world.remove(LAST)
     return "segment is missing"
 
 
 @damage(keeps=0)
-def the_first_segment_is_missing(world: Any) -> str:
+def _the_first_segment_is_missing(world: Any) -> str:
     world.remove(FIRST)
     return "segment is missing"
 
 
 @damage(keeps=8)
-def the_newest_segment_is_empty(world: Any) -> str:
+def _the_newest_segment_is_empty(world: Any) -> str:
     world.write(LAST, b"")
     return "header is gone"
 
 
 @damage(keeps=4)
-def a_segment_is_zeroed(world: Any) -> str:
+def _a_segment_is_zeroed(world: Any) -> str:
     world.write(MIDDLE, bytes(len(world.read(MIDDLE))))
     return "header is gone .blank"
 
 
 @damage(keeps=7)
-def an_ended_segment_is_truncated_in_a_record(world: Any) -> str:
+def _an_ended_segment_is_truncated_in_a_record(world: Any) -> str:
     world.write(MIDDLE, world.read(MIDDLE)[: HEADER_BYTES + 3 * RECORD_BYTES + 9])
     return "cut short where a durable record was promised"
 
 
 @damage(keeps=10)
-def the_newest_segment_is_truncated_between_records(world: Any) -> str:
+def _the_newest_segment_is_truncated_between_records(world: Any) -> str:
     world.write(LAST, world.read(LAST)[: HEADER_BYTES + 2 * RECORD_BYTES])
     return "end of data where a durable record was promised"
 
 
 @damage(keeps=12)
-def the_newest_segment_has_lost_its_seal(world: Any) -> str:
+def _the_newest_segment_has_lost_its_seal(world: Any) -> str:
     world.write(LAST, world.read(LAST)[:-SEAL_BYTES])
     return "end of data where a durable record was promised"
 
 
 @damage(keeps=0)
-def two_segments_are_swapped(world: Any) -> str:
+def _two_segments_are_swapped(world: Any) -> str:
     first, middle = world.read(FIRST), world.read(MIDDLE)
     world.write(FIRST, middle)
     world.write(MIDDLE, first)
@@ -106,44 +106,44 @@ def two_segments_are_swapped(world: Any) -> str:
 
 
 @damage(keeps=12)
-def a_segment_is_there_twice(world: Any) -> str:
+def _a_segment_is_there_twice(world: Any) -> str:
     world.write(NEXT, world.read(FIRST))
     return "the file is segment 1, swapped or copied"
 
 
 @damage(keeps=12)
-def a_later_segment_is_unreadable(world: Any) -> str:
+def _a_later_segment_is_unreadable(world: Any) -> str:
     world.write(NEXT, b"x" * 500)
     return "doesn't know this segment, and its header can't be read .not a log segment"
 
 
 @damage(keeps=10)
-def the_newest_segment_is_an_older_copy_of_itself(world: Any) -> str:
+def _the_newest_segment_is_an_older_copy_of_itself(world: Any) -> str:
     world.write(LAST, world.older[12][LAST])
     return "zeros where a durable record was promised"
 
 
 @damage(keeps=8)
-def the_manifest_is_an_older_copy(world: Any) -> str:
+def _the_manifest_is_an_older_copy(world: Any) -> str:
     world.write("MANIFEST", world.older[6]["MANIFEST"])
     return "the manifest is older than the log"
 
 
 @damage(keeps=8)
-def the_manifest_is_an_older_copy_and_the_slot_is_gone(world: Any) -> str:
+def _the_manifest_is_an_older_copy_and_the_slot_is_gone(world: Any) -> str:
     world.write("MANIFEST", world.older[6]["MANIFEST"])
     world.remove("durable")
     return "the manifest doesn't know this segment, which holds records"
 
 
 @damage(keeps=4)
-def a_segment_is_of_another_store(world: Any) -> str:
+def _a_segment_is_of_another_store(world: Any) -> str:
     world.write(MIDDLE, filled(type(world)(seed=99)).read(MIDDLE))
     return "belongs to another store"
 
 
 @damage(keeps=12)
-def a_segment_of_another_store_lies_ahead(world: Any) -> str:
+def _a_segment_of_another_store_lies_ahead(world: Any) -> str:
     other = filled(type(world)(seed=99))
     other.open().put()
     world.write(NEXT, other.read(NEXT))
@@ -151,7 +151,7 @@ def a_segment_of_another_store_lies_ahead(world: Any) -> str:
 
 
 @damage(keeps=12)
-def a_segment_is_of_a_clone(world: Any) -> str:
+def _a_segment_is_of_a_clone(world: Any) -> str:
     clone = world.copy()
     for one in (clone, world):
         session = one.open()
@@ -161,7 +161,7 @@ def a_segment_is_of_a_clone(world: Any) -> str:
 
 
 @damage(keeps=8)
-def an_ended_segment_is_of_a_twin(world: Any) -> str:
+def _an_ended_segment_is_of_a_twin(world: Any) -> str:
     """Two machines from one image went on writing: the same segment, salt and place, with another record in it."""
     entry = world.manifest.segments[-1]
     world.write(LAST, world.read(LAST)[:-SEAL_BYTES])
@@ -174,31 +174,31 @@ def an_ended_segment_is_of_a_twin(world: Any) -> str:
 
 
 @damage(keeps=9)
-def a_promised_record_is_a_hole(world: Any) -> str:
+def _a_promised_record_is_a_hole(world: Any) -> str:
     world.fs.zero(f"/store/{LAST}", HEADER_BYTES + RECORD_BYTES, RECORD_BYTES)
     return "zeros where a durable record was promised"
 
 
 @damage(keeps=11)
-def a_bit_of_the_last_record_is_flipped(world: Any) -> str:
+def _a_bit_of_the_last_record_is_flipped(world: Any) -> str:
     world.fs.flip_bit(f"/store/{LAST}", 8 * (HEADER_BYTES + 4 * RECORD_BYTES) - 1)
     return "bad payload where a durable record was promised"
 
 
 @damage(keeps=12)
-def a_bit_of_the_seal_is_flipped(world: Any) -> str:
+def _a_bit_of_the_seal_is_flipped(world: Any) -> str:
     world.fs.flip_bit(f"/store/{LAST}", 8 * len(world.read(LAST)) - 1)
     return "bad payload where a durable record was promised"
 
 
 @damage(keeps=8)
-def a_bit_of_a_header_is_flipped(world: Any) -> str:
+def _a_bit_of_a_header_is_flipped(world: Any) -> str:
     world.fs.flip_bit(f"/store/{LAST}", 400)
     return "header is gone .the segment's header is damaged"
 
 
 @damage(keeps=12)
-def bytes_stand_behind_the_seal(world: Any) -> str:
+def _bytes_stand_behind_the_seal(world: Any) -> str:
     world.write(LAST, world.read(LAST) + bytes(9) + b"x")
     return "bytes stand behind the seal"
 
@@ -302,10 +302,11 @@ def test_no_flipped_bit_of_a_closed_store_changes_what_is_read(world: Any, name:
     for bit in range(0, bits, 1 if bits < 4000 else 3):
         world.fs.flip_bit(path, bit)
         try:
-            assert world.look() == right
-        except JournalError as error:
+            found = world.look()
+        except JournalError:
             refused += 1
-            assert "/store/" in str(error)
+        else:
+            assert found == right
         world.fs.flip_bit(path, bit)
     assert refused == (0 if name == "durable" else len(range(0, bits, 1 if bits < 4000 else 3)))
 
