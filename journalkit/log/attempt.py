@@ -1,9 +1,9 @@
-"""One fsync whose outcome is known even when the thread is interrupted around it.
+"""Fsyncs whose outcome is known even when the thread is interrupted around them.
 
 A KeyboardInterrupt, or an exception that another thread sends, can arrive
 between the return of fsync and the first instruction that would note it. To
-try again would be wrong: after an error the kernel marks the pages clean and
-the second fsync lies. To give up would poison a store for a Ctrl-C.
+try again after an error would be wrong: the kernel has marked the pages clean
+and the second fsync lies. To give up would poison a store for a Ctrl-C.
 
 So the call and the note are made by one C function: `list.extend` over
 `starmap` appends the result without running a byte of Python in between. What
@@ -16,30 +16,35 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from itertools import starmap
+from typing import Final
 
 from journalkit.fs.interface import WritableFile
 
+_ONE_CALL: Final[tuple[tuple[()], ...]] = ((),)
 
-class SyncAttempt:
-    """A single `sync_data` of one file; `run` again after an interruption goes on where it was."""
 
-    __slots__ = ("_calls", "_file", "_returned")
+class SyncAttempts:
+    """The fsyncs of one file. After one of them failed, every later one does."""
+
+    __slots__ = ("_call", "_file", "_returned")
 
     def __init__(self, file: WritableFile) -> None:
         self._file = file
-        self._calls: Iterator[tuple[()]] = iter(((),))
+        self._call: Iterator[tuple[()]] = iter(_ONE_CALL)
         self._returned: list[None] = []
 
     def run(self) -> None:
-        """Sync, unless that was done already.
+        """Make durable what was written to the file before this call.
 
         Raises:
-            OSError: The sync failed, or an earlier run was cut short inside it;
-                what was written to the file is unknown for good.
+            OSError: This sync failed, or an earlier one did, or was cut short
+                inside: what was written is unknown for good.
         """
-        if self._returned:
-            return
-        # __length_hint__ looks at an iterator without consuming it.
-        if not self._calls.__length_hint__():  # type: ignore[attr-defined]
-            raise OSError(errno.EIO, "an fsync was begun and its outcome is unknown")
-        self._returned.extend(starmap(self._file.sync_data, self._calls))
+        # __length_hint__ looks at an iterator without consuming it: 0 is "begun".
+        if not self._returned and not self._call.__length_hint__():  # type: ignore[attr-defined]
+            raise OSError(errno.EIO, "an earlier fsync of this file failed, so no later one means anything")
+        # In this order: interrupted in between, the next attempt is one that has not begun.
+        self._call = call = iter(_ONE_CALL)
+        returned: list[None] = []
+        self._returned = returned
+        returned.extend(starmap(self._file.sync_data, call))

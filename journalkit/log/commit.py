@@ -8,23 +8,23 @@ thread can carry it on when its leader is interrupted.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from journalkit.errors import JournalError
-from journalkit.log.attempt import SyncAttempt
 
 Mutations: TypeAlias = Sequence[tuple[bytes, bytes | None]]
 
 
 class Commit:
-    """One caller's record on its way into the log.
+    """One caller's record on its way into the log; good for one `Log.commit`.
 
     `check` is called when the record's place is decided, with the LSN of the
     last record before it and the earlier commits of the same group; it raises
-    to refuse. `lsn` is assigned right after.
+    to refuse. It may be called again if its caller was interrupted or a group
+    had to be split. `lsn` is assigned right after, and is final once the
+    commit is settled.
     """
 
     __slots__ = ("_signal", "check", "durable", "error", "kind", "lsn", "mutations", "payload", "settled")
@@ -43,50 +43,50 @@ class Commit:
         self.durable = durable
         self.check = check
         self.lsn = 0
-        self.error: JournalError | None = None
+        self.error: Exception | None = None
         self.settled = False
         self._signal: SimpleQueue[None] | None = None
 
-    def settle(self, error: JournalError | None = None) -> None:
+    def settle(self, error: Exception | None) -> None:
         """Give the commit its outcome and wake who waits for it. Twice is harmless."""
         self.error = error
         self.settled = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Make the waiter look again."""
         if self._signal is not None:
             self._signal.put(None)
 
-    def wait(self, timeout_s: float) -> None:
-        """Sleep until woken, at most `timeout_s`; returns at once if settled meanwhile."""
-        if self._signal is None:
-            self._signal = SimpleQueue()
-        if not self.settled:
-            with contextlib.suppress(Empty):
-                self._signal.get(timeout=timeout_s)
+    def listen(self) -> SimpleQueue[None]:
+        """Return what `wake` will be heard by from now on, for `wait`."""
+        signal: SimpleQueue[None] = SimpleQueue()
+        self._signal = signal
+        return signal
+
+    def wake(self) -> None:
+        """Make the waiter look again, if there is one."""
+        if self._signal is not None:
+            self._signal.put(None)
+
+
+def wait(signal: SimpleQueue[None], timeout_s: float) -> None:
+    """Sleep until woken, at most `timeout_s`; a wake that came earlier counts."""
+    try:
+        signal.get(timeout=timeout_s)
+    except Empty:
+        return
 
 
 class Group:
     """Commits with LSNs and bytes, and how far they got."""
 
-    __slots__ = ("attempt", "checksum", "commits", "data", "end_bytes", "error", "last_lsn", "offset_bytes", "written")
+    __slots__ = ("checksum", "commits", "data", "durable", "error", "last_lsn", "offset_bytes", "written")
 
     def __init__(
-        self,
-        commits: list[Commit],
-        data: bytes,
-        offset_bytes: int,
-        last_lsn: int,
-        checksum: int,
-        attempt: SyncAttempt | None,
+        self, commits: list[Commit], data: bytes, offset_bytes: int, last_lsn: int, checksum: int, durable: bool
     ) -> None:
         self.commits = commits
         self.data = data
         self.offset_bytes = offset_bytes
-        self.end_bytes = offset_bytes + len(data)
         self.last_lsn = last_lsn
         self.checksum = checksum
-        self.attempt = attempt
-        self.written = False
+        self.durable = durable
+        self.written = not data
         self.error: JournalError | None = None

@@ -1,73 +1,60 @@
-"""The writer's end of the log: commits in, LSNs out, one fsync for many.
+"""The log: commits in, LSNs out, one fsync for many.
 
 Whoever finds the log without a leader leads: takes what waits as one group,
 gives out LSNs, writes it in one piece, syncs if anybody asked for it, makes it
 visible, and wakes the rest. Leadership is a lock, so it can't be lost; what a
-leader has begun stands in `_group` and `_rotation`, where the next one finds
-it. A commit in a group completes whatever happens to its caller; one that is
-still in the queue can be withdrawn.
+leader has begun stands where the next one finds it. A commit in a group
+completes whatever happens to its caller; one that is still in the queue can be
+withdrawn.
 
     commit -> queue -> group: LSN, frame -> segment -> [fsync -> durable slot] -> apply -> settled
 
 LSNs are given out and commits applied in one order, so the visible state is a
 prefix of the log at any time. (Group commit by a leader: LevelDB's writer
 queue; outcomes read from the log's position: PostgreSQL's WAL.)
+
+An interruption (KeyboardInterrupt, or an exception sent by another thread) may
+come behind any call. So the lock is taken by `with` alone, which lets none in
+between, and nothing but the queue and the writer's state is relied on after.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import starmap
+from threading import Lock, get_ident
 from typing import Final
 
 from journalkit.clock import Clock
-from journalkit.errors import ClosedError, JournalError, StorageError, StoreFullError
-from journalkit.format import frame as frame_format
-from journalkit.format.manifest import Manifest, SegmentEntry
-from journalkit.fs.full import is_full, store_full
+from journalkit.errors import (
+    ClosedError,
+    JournalError,
+    RecordTooLargeError,
+    StorageError,
+    StoreFullError,
+    UsageError,
+)
+from journalkit.format.frame import PAYLOAD_BYTES_MAX
+from journalkit.format.manifest import SegmentEntry
 from journalkit.fs.interface import FileSystem
-from journalkit.log.attempt import SyncAttempt
-from journalkit.log.commit import Commit, Group
+from journalkit.log.commit import Commit, wait
 from journalkit.log.durable import DurableFile
-from journalkit.log.rotation import Rotation, Seal
-from journalkit.log.segment import SegmentWriter
+from journalkit.log.succession import Position, Succession
+from journalkit.log.writer import LogStatistics, LogWriter
 from journalkit.manifest import ManifestKeeper
 
-GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
-SEGMENT_BYTES_MIN: Final = 4096
+__all__ = ["Log", "Position"]
+
 _WAIT_S: Final = 0.1
 _CLOSE_WAIT_S: Final = 0.5
-_RETRY_ROTATION_BYTES: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Which segments there are: replaced whole, so that it is always consistent."""
-
-    ended: tuple[SegmentEntry, ...]
-    active: SegmentWriter
-
-
-@dataclass(slots=True)
-class LogStatistics:
-    """Counters since the log was opened."""
-
-    commits: int = 0
-    groups: int = 0
-    syncs: int = 0
-    bytes_appended: int = 0
-    rotations: int = 0
+_NOBODY: Final = 0
+_PATIENCE: Final = 2
 
 
 class Log:
-    """An open log. Any thread may call anything.
-
-    `last_lsn` is the last record that is visible, `durable_lsn` the last one
-    known to be on disk.
-    """
+    """An open log. Any thread may call anything."""
 
     def __init__(
         self,
@@ -87,30 +74,41 @@ class Log:
         `apply(commits, last_lsn)` makes a group visible; it is called in LSN
         order and may be called again with the same group.
         """
-        self._fs = fs
+        segments = Succession(fs, directory, keeper, clock, position, segment_bytes_max)
         self._directory = directory
-        self._keeper = keeper
         self._clock = clock
-        self._durable = durable
-        self._segment_bytes_max = max(segment_bytes_max, SEGMENT_BYTES_MIN)
-        self._rotate_at_bytes = self._segment_bytes_max
-        self._apply = apply
-        self._leadership = threading.Lock()
-        self._preparing = threading.Lock()
+        self._segments = segments
+        self._writer = LogWriter(fs, directory, clock, segments, durable, last_lsn=last_lsn, apply=apply)
         self._queue: deque[Commit] = deque()
-        self._group: Group | None = None
-        self._rotation: Rotation | None = None
-        self._next: SegmentWriter | None = None
-        self._failed: JournalError | None = None
-        self.position = position
-        self.last_lsn = last_lsn
-        self.durable_lsn = last_lsn
-        self.statistics = LogStatistics()
+        self._leadership = Lock()
+        self._leader = _NOBODY
+        # How many were committing at once when a group of the queue was last written.
+        self._crowd = 1
+
+    @property
+    def last_lsn(self) -> int:
+        """The last record that is visible."""
+        return self._writer.last_lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        """The last record that is known to be on disk."""
+        return self._writer.durable_lsn
 
     @property
     def failure(self) -> JournalError | None:
         """Why the log takes no more commits, None while it does."""
-        return self._failed
+        return self._writer.failed
+
+    @property
+    def position(self) -> Position:
+        """Which segments there are, at one moment."""
+        return self._segments.position
+
+    @property
+    def statistics(self) -> LogStatistics:
+        """What was done since the log was opened."""
+        return self._writer.statistics
 
     # Commits
 
@@ -118,29 +116,43 @@ class Log:
         """Append a record, wait until it is what it asked to be, and return its LSN.
 
         Raises:
-            ConflictError: From the commit's check; nothing was written.
+            RecordTooLargeError: Nothing was written.
+            UsageError: Called by the leader itself, from a signal handler or a
+                finalizer that interrupted it. Nothing was written.
+            Exception: What the commit's check raised; nothing was written.
             StoreFullError: Nothing was written; the log goes on.
             FencedError, StorageError, ClosedError: The log takes no more commits.
             BaseException: An interrupt. If the commit had an LSN it is complete
                 by then, or will be; else it was withdrawn.
         """
-        self._queue.append(commit)
+        payload = commit.payload
+        if payload is not None and len(payload) > PAYLOAD_BYTES_MAX:
+            raise RecordTooLargeError(
+                f"a record of {len(payload)} bytes is over the limit of {PAYLOAD_BYTES_MAX}; split it",
+                size_bytes=len(payload),
+                limit_bytes=PAYLOAD_BYTES_MAX,
+            )
         try:
-            while not commit.settled:
-                if self._leadership.acquire(blocking=False):
+            queue, leadership = self._queue, self._leadership
+            if not queue and not leadership.locked() and not (commit.durable and self._crowd > 1):
+                me = get_ident()
+                with leadership:
+                    self._leader = me
                     try:
-                        self._lead()
+                        self._writer.lead(queue, commit)
                     finally:
-                        self._leadership.release()
-                    if self._queue:
-                        self._call_next()
-                else:
-                    commit.wait(_WAIT_S)
+                        self._leader = _NOBODY
+                if queue:
+                    self._wake_next()
+            if not commit.settled:
+                self._line_up(commit)
         except BaseException:
             self._abandon(commit)
             raise
-        if commit.error is not None:
-            raise commit.error
+        error = commit.error
+        if error is not None:
+            # What ends a log is told to many callers: each gets it without the tracebacks of the others.
+            raise error.with_traceback(None) if isinstance(error, JournalError) else error
         return commit.lsn
 
     def sync(self) -> int:
@@ -149,292 +161,147 @@ class Log:
         Raises:
             StorageError: What of the undurable records survives is unknown.
         """
-        if self.durable_lsn == self.last_lsn and self._failed is None and not self._queue:
-            return self.durable_lsn
+        writer = self._writer
+        # The group first: what is being made visible right now is not in `last_lsn` yet.
+        if writer.group is None and writer.failed is None and writer.durable_lsn == writer.last_lsn:
+            return writer.durable_lsn
         return self.commit(Commit(None, 0, (), durable=True))
 
-    def _call_next(self) -> None:
+    def _line_up(self, commit: Commit) -> None:
+        """Wait in the queue until the commit is settled, leading whenever nobody does."""
+        me = get_ident()
+        if self._leader == me:
+            commit.settle(self._nested())
+            return
+        signal = commit.listen()
+        self._queue.append(commit)
+        while not commit.settled:
+            if self._leadership.locked():
+                wait(signal, _WAIT_S)
+                continue
+            with self._leadership:
+                self._leader = me
+                try:
+                    if self._crowd > 1:
+                        self._gather()
+                    served = self._writer.lead(self._queue, None)
+                    self._crowd = served + len(self._queue)
+                finally:
+                    self._leader = _NOBODY
+            self._wake_next()
+
+    def _gather(self) -> None:
+        """Let those who were just served come back before the next fsync: it costs more than their way here.
+
+        Half of them would wait for the fsync after it otherwise. Ends as soon as nobody comes.
+        """
+        queue, patience = self._queue, _PATIENCE
+        while len(queue) < self._crowd and patience:
+            waiting = len(queue)
+            self._clock.sleep(0)
+            patience = _PATIENCE if len(queue) > waiting else patience - 1
+
+    def _wake_next(self) -> None:
+        """Leadership is free: tell who waits first, who leads for all."""
         try:
             self._queue[0].wake()
         except IndexError:
             return
 
     def _abandon(self, commit: Commit) -> None:
-        """The caller of `commit` was interrupted: complete it if it has an LSN, withdraw it if not."""
-        with self.leading():
-            if not commit.settled and commit in self._queue:
-                self._queue.remove(commit)
+        """The caller of `commit` was interrupted: withdraw it, or complete it if it has an LSN."""
+        with suppress(ValueError):
+            self._queue.remove(commit)
+        if self._leader != get_ident():
+            self._as_leader(lambda: None)
 
-    @contextmanager
-    def leading(self, timeout_s: float = -1) -> Iterator[None]:
-        """Hold the leadership with nothing half done; writers wait meanwhile.
-
-        Raises:
-            StorageError: It could not be had within `timeout_s` (default: wait).
-        """
-        if not self._leadership.acquire(timeout=timeout_s):
-            raise StorageError(f"{self._directory}: a write has not returned within {timeout_s} s; the disk may hang")
-        try:
-            self._finish_group()
-            self._finish_rotation()
-            yield
-        finally:
-            self._leadership.release()
-            self._call_next()
-
-    def _lead(self) -> None:
-        self._finish_group()
-        self._finish_rotation()
-        if self.position.active.end_bytes >= self._rotate_at_bytes:
-            self._rotate_when_possible()
-        self._take()
-        self._finish_group()
-
-    def _take(self) -> None:
-        """Give places to what waits. The assignment to `_group` is the moment from which they complete."""
-        queue = self._queue
-        waiting = list(queue)
-        taken = 0
-        commits: list[Commit] = []
-        parts: list[bytes] = []
-        active = self.position.active
-        salt, start = active.entry.salt, active.end_bytes
-        offset, lsn, checksum, durable = start, self.last_lsn, active.last_checksum, False
-        time_us, durable_lsn = self._clock.wall_us(), self.durable_lsn
-        for commit in waiting:
-            if offset - start > GROUP_BYTES_MAX:
-                break
-            taken += 1
-            if commit.settled:
-                continue
+    def _as_leader(self, action: Callable[[], None]) -> None:
+        """Do something while nobody writes and nothing is half done."""
+        me = get_ident()
+        if self._leader == me:
+            raise self._nested()
+        with self._leadership:
+            self._leader = me
             try:
-                if self._failed is not None:
-                    raise self._failed
-                if commit.check is not None:
-                    commit.check(lsn, commits)
-            except JournalError as error:
-                commit.settle(error)
-                continue
-            if commit.payload is not None:
-                lsn += 1
-                data = frame_format.encode(
-                    commit.payload,
-                    lsn=lsn,
-                    time_us=time_us,
-                    durable_lsn=durable_lsn,
-                    kind=commit.kind,
-                    salt=salt,
-                    offset_bytes=offset,
-                )
-                parts.append(data)
-                offset += len(data)
-            commit.lsn = lsn
-            durable = durable or commit.durable
-            commits.append(commit)
-        if commits:
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
-            if parts:
-                checksum = frame_format.checksum_of(parts[-1])
-            attempt = SyncAttempt(active.file) if durable else None
-            self._group = Group(commits, data, start, lsn, checksum, attempt)
-        # Interrupted here, settled commits stay in the queue and are passed over next time.
-        for _ in range(taken):
-            queue.popleft()
+                self._writer.complete()
+                action()
+            finally:
+                self._leader = _NOBODY
+        self._wake_next()
 
-    def _finish_group(self) -> None:
-        """Carry out the group that is under way, from wherever it got to."""
-        group = self._group
-        if group is None:
-            return
-        if group.error is None:
-            try:
-                self._write(group)
-            except JournalError as error:
-                # Noted before anybody is told, so that carrying on after an interruption can't change the outcome.
-                group.error = error
-                if not isinstance(error, StoreFullError):
-                    self._failed = error
-        if group.error is None:
-            # Repeating from here is harmless: the same values, in the same order.
-            self._apply(group.commits, group.last_lsn)
-            self.position.active.accept(group.end_bytes, group.checksum)
-            self.last_lsn = group.last_lsn
-            counters = self.statistics
-            counters.groups += 1
-            counters.commits += len(group.commits)
-            counters.bytes_appended += len(group.data)
-        for commit in group.commits:
-            commit.settle(group.error)
-        self._group = None
-
-    def _write(self, group: Group) -> None:
-        active = self.position.active
-        if not group.written:
-            if group.data:
-                self._append(active, group)
-            group.written = True
-        if group.attempt is not None:
-            self._sync(group.attempt)
-            self._note_durable(group.end_bytes, group.last_lsn)
-
-    def _append(self, active: SegmentWriter, group: Group) -> None:
-        try:
-            active.write(group.data, group.offset_bytes)
-        except OSError as error:
-            if not is_full(error):
-                raise self._failure("the log could not be written", error) from error
-            try:
-                active.withdraw()
-            except OSError as worse:
-                raise self._failure("the disk is full and a half-written record could not be erased", worse) from error
-            raise store_full(self._fs, self._directory, len(group.data), error) from error
-
-    def _sync(self, attempt: SyncAttempt) -> None:
-        try:
-            attempt.run()
-        except OSError as error:
-            raise self._failure("the log could not be synced, so nobody was told that it is", error) from error
-        self.statistics.syncs += 1
-
-    def _note_durable(self, end_bytes: int, lsn: int) -> None:
-        """Write the durable slot, then believe it: a follower may see the promise before the caller does."""
-        try:
-            self._durable.write(self.position.active.entry.number, end_bytes, lsn)
-        except OSError as error:
-            # On a full disk the older promise simply stands; the records are durable all the same.
-            if not is_full(error):
-                raise self._failure("the durable slot could not be written", error) from error
-        self.durable_lsn = lsn
-
-    def _failure(self, what: str, cause: OSError) -> StorageError:
-        return StorageError(
-            f"{self.position.active.path}: {what} ({cause}); close the store and open it again, "
-            "which tells what survived",
-            cause=cause,
-            path=self.position.active.path,
+    def _nested(self) -> UsageError:
+        return UsageError(
+            f"{self._directory}: called from inside a commit of the same thread, by a signal handler or a finalizer; "
+            "do it after the commit"
         )
 
     # Segments
 
     def entries(self, after_lsn: int) -> tuple[SegmentEntry, ...]:
         """Return the segments that a manifest has to name if the log up to `after_lsn` is given up."""
-        position, following = self.position, self._next
-        kept = tuple(entry for entry in position.ended if entry.end is None or entry.end.last_lsn > after_lsn)
-        live = kept + (position.active.entry,)
-        # Between a rotation's switch and its end the next segment is the active one.
-        if following is not None and following is not position.active:
-            live += (following.entry,)
-        return live
-
-    def prepare_next(self) -> None:
-        """Make the next segment ready and name it in the manifest, ahead of the rotation that needs it.
-
-        Raises:
-            StoreFullError: No room; the log goes on in the active segment.
-            FencedError, StorageError: From publishing.
-        """
-        with self._preparing:
-            if self._next is not None:
-                return
-            number = self._keeper.current.next_segment
-            salt = int.from_bytes(self._clock.random_bytes(4), "little")
-            entry = SegmentEntry(number, salt, self._keeper.current.epoch, 0)
-            try:
-                segment = SegmentWriter.create(self._fs, self._directory, entry)
-                segment.file.sync()
-                self._fs.sync_directory(self._directory)
-            except OSError as error:
-                if is_full(error):
-                    raise store_full(self._fs, self._directory, SEGMENT_BYTES_MIN, error) from error
-                raise self._failure("the next segment could not be made", error) from error
-
-            def name(manifest: Manifest) -> Manifest:
-                return manifest.next_generation(
-                    segments=self.entries(manifest.pruned_lsn) + (entry,),
-                    next_segment=number + 1,
-                    durable_lsn=self.durable_lsn,
-                )
-
-            self._keeper.publish(name)
-            self._next = segment
+        return self._segments.entries(after_lsn)
 
     @property
     def wants_next(self) -> bool:
         """Whether the active segment is half full and no successor is ready."""
-        return self._next is None and self.position.active.end_bytes * 2 >= self._segment_bytes_max
+        return self._segments.wants_next
+
+    def prepare_next(self) -> None:
+        """Make the next segment ready and name it in the manifest, ahead of the rotation that needs it.
+
+        Whatever this raises, the log goes on in the active segment.
+
+        Raises:
+            StoreFullError: No room.
+            FencedError, CorruptionError, StorageError: From the file or from publishing.
+            ClosedError: The log is closed; or what else ended it.
+        """
+        self._refuse_if_failed()
+        try:
+            self._segments.prepare(self.durable_lsn)
+        except JournalError:
+            raise
+        except OSError as error:
+            raise self._unprepared(error) from error
 
     def rotate(self) -> None:
         """Seal the active segment, if it has records, and go on in a new one.
 
         Raises:
             StoreFullError: No room; the log goes on where it is.
-            FencedError, StorageError: The log takes no more commits.
+            FencedError, StorageError: `failure` tells whether the log goes on.
         """
-        with self.leading():
-            if self._failed is not None:
-                raise self._failed
-            if self.position.active.entry.first_lsn <= self.last_lsn:
-                self._rotate()
+        self._as_leader(self._rotate_if_used)
 
-    def _rotate_when_possible(self) -> None:
-        try:
-            self._rotate()
-        except StoreFullError:
-            # No room for a new segment is no reason to refuse records that the old one has room for.
-            self._rotate_at_bytes = self.position.active.end_bytes + _RETRY_ROTATION_BYTES
-        except JournalError as failure:
-            self._failed = failure
-
-    def _rotate(self) -> None:
-        if self._failed is not None:
-            raise self._failed
-        self._keeper.check_fence()
-        self.prepare_next()
-        following = self._next
-        if following is not None:
-            self._rotation = Rotation(
-                self.position.active, following, last_lsn=self.last_lsn, time_us=self._clock.wall_us()
-            )
-        self._finish_rotation()
-
-    def _finish_rotation(self) -> None:
-        """Carry out the rotation that is under way. A failure in it ends the log."""
-        rotation = self._rotation
-        if rotation is None:
-            return
-        try:
-            self._carry_out(rotation)
-        except OSError as error:
-            self._failed = self._failure("the log could not go on in a new segment", error)
-        self._rotation = None
-        self._next = None
-        if self._failed is not None:
-            raise self._failed
-
-    def _carry_out(self, rotation: Rotation) -> None:
-        if self.position.active is rotation.old:
-            manifest = self._keeper.current
-            rotation.carry_out(
-                store=manifest.store, writer=manifest.writer, records_durable=self.durable_lsn == self.last_lsn
-            )
-            ended = self.position.ended + (rotation.old.ended(self.last_lsn, sealed=True),)
-            self.position = Position(ended, rotation.new)
-        self._rotate_at_bytes = self._segment_bytes_max
-        self._note_durable(rotation.new.end_bytes, self.last_lsn)
-        self.statistics.rotations += 1
-        rotation.old.file.close()
+    def _rotate_if_used(self) -> None:
+        self._refuse_if_failed()
+        if self.position.active.entry.first_lsn <= self.last_lsn:
+            try:
+                self._writer.rotate()
+            except StoreFullError:
+                raise
+            except OSError as error:
+                raise self._unprepared(error) from error
+        self._refuse_if_failed()
 
     def forget(self, through_lsn: int) -> tuple[SegmentEntry, ...]:
         """Drop segments whose last record is at or below `through_lsn` from the list and return them.
 
         A manifest without them has to be durable already; their files are the caller's.
         """
-        with self.leading():
-            position = self.position
-            gone = tuple(e for e in position.ended if e.end is not None and e.end.last_lsn <= through_lsn)
-            kept = tuple(e for e in position.ended if e not in gone)
-            self.position = Position(kept, position.active)
-            return gone
+        gone: list[SegmentEntry] = []
+        self._as_leader(lambda: gone.extend(self._segments.forget(through_lsn)))
+        return tuple(gone)
+
+    def _unprepared(self, cause: OSError) -> StorageError:
+        return StorageError(
+            f"{self._directory}: the next segment could not be made ({cause}); the log goes on in the old one",
+            cause=cause,
+        )
+
+    def _refuse_if_failed(self) -> None:
+        if self._writer.failed is not None:
+            raise self._writer.failed.with_traceback(None)
 
     # The end
 
@@ -445,27 +312,28 @@ class Log:
 
         Raises:
             StorageError: The log could not be sealed; recovery will tell what survived.
+            UsageError: Called by the leader itself, from a signal handler or a
+                finalizer that interrupted it. Closed, but not sealed.
         """
+        me, writer = get_ident(), self._writer
+        held: list[bool] = []
         try:
-            with self.leading(_CLOSE_WAIT_S):
-                failed, self._failed = self._failed, ClosedError(f"{self._directory} is closed; open it again")
-                self._take()
-                if failed is None:
-                    self._seal()
+            if self._leader == me:
+                raise self._nested()
+            # One C call takes the lock and notes it: interrupted in between, nobody would give it back.
+            held.extend(starmap(self._leadership.acquire, ((True, _CLOSE_WAIT_S),)))
+            if held == [False]:
+                raise StorageError(
+                    f"{self._directory}: a write has not returned within {_CLOSE_WAIT_S} s; the disk may hang"
+                )
+            self._leader = me
+            writer.complete()
+            if writer.failed is None:
+                writer.seal()
         finally:
-            self._release()
-
-    def _seal(self) -> None:
-        active = self.position.active
-        seal = Seal(active, last_lsn=self.last_lsn, time_us=self._clock.wall_us())
-        try:
-            seal.carry_out(records_durable=self.durable_lsn == self.last_lsn, trim=True)
-        except OSError as error:
-            raise self._failure("the log could not be sealed", error) from error
-        self._note_durable(active.end_bytes, self.last_lsn)
-
-    def _release(self) -> None:
-        self.position.active.file.close()
-        self._durable.close()
-        if self._next is not None:
-            self._next.file.close()
+            writer.failed = ClosedError(f"{self._directory} is closed; open it again")
+            writer.release()
+            if held == [True]:
+                self._leader = _NOBODY
+                self._leadership.release()
+                self._wake_next()

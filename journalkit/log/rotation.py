@@ -13,7 +13,6 @@ from journalkit.format.frame import Kind
 from journalkit.format.manifest import SegmentEntry
 from journalkit.format.segment import SegmentHeader, encode_seal
 from journalkit.fs.atomic import write_all
-from journalkit.log.attempt import SyncAttempt
 from journalkit.log.segment import SegmentWriter
 
 
@@ -22,8 +21,6 @@ class Seal:
 
     def __init__(self, segment: SegmentWriter, *, last_lsn: int, time_us: int) -> None:
         self._segment = segment
-        self._records = SyncAttempt(segment.file)
-        self._seal = SyncAttempt(segment.file)
         self._offset_bytes = segment.end_bytes
         self._frame = frame_format.encode(
             encode_seal(segment.entry.first_lsn, last_lsn),
@@ -35,27 +32,24 @@ class Seal:
             offset_bytes=segment.end_bytes,
         )
 
-    def carry_out(self, *, records_durable: bool, trim: bool) -> None:
-        """Make the records durable, then write the seal behind them and make it durable.
-
-        With `trim` the file ends with the seal afterwards.
+    def carry_out(self, *, records_durable: bool) -> None:
+        """Make the records durable, then end the file with the seal and make that durable.
 
         Raises:
             OSError: The seal may or may not be on disk; nothing may be appended.
         """
+        segment, end = self._segment, self._offset_bytes + len(self._frame)
         if not records_durable:
-            self._records.run()
-        end = self._offset_bytes + len(self._frame)
-        self._segment.prepare(end)
-        write_all(self._segment.file, self._frame, self._offset_bytes)
-        if trim:
-            self._segment.trim(end)
-        self._seal.run()
-        self._segment.accept(end, frame_format.checksum_of(self._frame))
+            segment.sync()
+        segment.prepare(end)
+        write_all(segment.file, self._frame, self._offset_bytes)
+        segment.trim(end)
+        segment.sync()
+        segment.accept(end, frame_format.checksum_of(self._frame))
 
 
 class Rotation:
-    """From a sealed segment to its successor."""
+    """From a segment that is full to its successor."""
 
     def __init__(self, old: SegmentWriter, new: SegmentWriter, *, last_lsn: int, time_us: int) -> None:
         self.old = old
@@ -63,30 +57,37 @@ class Rotation:
         self._last_lsn = last_lsn
         self._time_us = time_us
         self._seal = Seal(old, last_lsn=last_lsn, time_us=time_us)
-        self._header = SyncAttempt(new.file)
 
-    def carry_out(self, *, store: bytes, writer: bytes, records_durable: bool) -> None:
-        """Seal the old segment and make the new one's header durable.
+    def carry_out(self, *, store: bytes, writer: bytes, records_durable: bool) -> SegmentEntry:
+        """Seal the old segment, make the new one's header durable, and return how the old one ended.
 
         Raises:
             OSError: Neither segment may be appended to.
         """
-        self._seal.carry_out(records_durable=records_durable, trim=True)
-        begin_segment(
-            self.new,
-            self.old.ended(self._last_lsn, sealed=True),
-            first_lsn=self._last_lsn + 1,
-            store=store,
-            writer=writer,
-            time_us=self._time_us,
-        )
-        self._header.run()
+        self._seal.carry_out(records_durable=records_durable)
+        ended = self.old.ended(self._last_lsn, sealed=True)
+        first_lsn = self._last_lsn + 1
+        _write_header(self.new, ended, first_lsn=first_lsn, store=store, writer=writer, time_us=self._time_us)
+        self.new.sync()
+        self.new.begin(first_lsn)
+        return ended
 
 
 def begin_segment(
     new: SegmentWriter, old: SegmentEntry | None, *, first_lsn: int, store: bytes, writer: bytes, time_us: int
 ) -> None:
-    """Write the header of `new`, which follows `old` (None: it is the first). Durable after a sync of `new`."""
+    """Begin a segment that no manifest names yet, behind `old` (None: it is the first).
+
+    Durability:
+        None: sync the file before a manifest names it.
+    """
+    _write_header(new, old, first_lsn=first_lsn, store=store, writer=writer, time_us=time_us)
+    new.begin(first_lsn)
+
+
+def _write_header(
+    new: SegmentWriter, old: SegmentEntry | None, *, first_lsn: int, store: bytes, writer: bytes, time_us: int
+) -> None:
     number, end = (old.number, old.end) if old else (0, None)
     new.write_header(
         SegmentHeader(
@@ -103,4 +104,3 @@ def begin_segment(
             previous_checksum=end.checksum if end else 0,
         )
     )
-    new.begin(first_lsn)

@@ -17,7 +17,7 @@ from journalkit.format.segment import HEADER_BYTES, SEAL_PAYLOAD_BYTES, SegmentH
 from journalkit.fs.atomic import write_all
 from journalkit.fs.full import is_full
 from journalkit.fs.interface import FileSystem, WritableFile
-from journalkit.log.attempt import SyncAttempt
+from journalkit.log.attempt import SyncAttempts
 
 STEP_BYTES_MIN = 64 * 1024
 STEP_BYTES_MAX = 8 * 1024 * 1024
@@ -29,7 +29,8 @@ class SegmentWriter:
     """One segment that may take bytes.
 
     `end_bytes` is where the next frame goes; `last_checksum` the header
-    checksum of the last frame; `entry` what a manifest says of it.
+    checksum of the last frame; `entry` what a manifest says of it; `sync`
+    makes durable what was written, and fails for good once it failed.
     """
 
     def __init__(self, file: WritableFile, path: str, entry: SegmentEntry) -> None:
@@ -38,6 +39,7 @@ class SegmentWriter:
         self.entry = entry
         self.end_bytes = HEADER_BYTES
         self.last_checksum = 0
+        self.sync = SyncAttempts(file).run
         self._prepared_bytes = 0
         self._unsure_until_bytes = 0
 
@@ -49,16 +51,19 @@ class SegmentWriter:
             OSError: No file is left behind, as far as the disk lets us.
         """
         path = os.path.join(directory, segment_name(entry.number))
-        file = fs.create(path)
-        segment = cls(file, path, entry)
+        segment = cls(fs.create(path), path, entry)
         try:
             segment.prepare(STEP_BYTES_MIN)
         except OSError:
-            file.close()
-            with suppress(OSError):
-                fs.unlink(path)
+            segment.discard(fs)
             raise
         return segment
+
+    def discard(self, fs: FileSystem) -> None:
+        """Close the file and remove it, if the disk lets us: nothing names it."""
+        self.file.close()
+        with suppress(OSError):
+            fs.unlink(self.path)
 
     def prepare(self, through_bytes: int) -> None:
         """Make sure that writes before `through_bytes` need no more room.
@@ -69,17 +74,17 @@ class SegmentWriter:
         Raises:
             OSError: No room (ENOSPC, EDQUOT, EFBIG); what was prepared stays.
         """
-        if through_bytes <= self._prepared_bytes:
+        prepared, needed = self._prepared_bytes, _aligned(through_bytes)
+        if through_bytes <= prepared:
             return
-        step = min(max(self._prepared_bytes, STEP_BYTES_MIN), STEP_BYTES_MAX)
-        target = max(self._prepared_bytes + step, _aligned(through_bytes))
+        target = max(prepared + min(max(prepared, STEP_BYTES_MIN), STEP_BYTES_MAX), needed)
         try:
-            self.file.allocate(self._prepared_bytes, target - self._prepared_bytes)
+            self.file.allocate(prepared, target - prepared)
         except OSError as error:
-            if not is_full(error) or target == _aligned(through_bytes):
+            if not is_full(error) or target == needed:
                 raise
-            target = _aligned(through_bytes)
-            self.file.allocate(self._prepared_bytes, target - self._prepared_bytes)
+            target = needed
+            self.file.allocate(prepared, target - prepared)
         self._prepared_bytes = target
 
     def write(self, data: bytes, offset_bytes: int) -> None:
@@ -114,17 +119,27 @@ class SegmentWriter:
             OSError: It is still there; no frame may be appended.
         """
         if self._unsure_until_bytes > self.end_bytes:
-            write_all(self.file, bytes(self._unsure_until_bytes - self.end_bytes), self.end_bytes)
-            SyncAttempt(self.file).run()
+            try:
+                write_all(self.file, bytes(self._unsure_until_bytes - self.end_bytes), self.end_bytes)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                # Where zeros need room too (copy on write), a shorter file needs none.
+                self.trim(self.end_bytes)
+            self.sync()
             self._unsure_until_bytes = self.end_bytes
 
     def write_header(self, header: SegmentHeader) -> None:
-        """Write the header; after `sync` the segment may take frames."""
+        """Write the header; after a sync the segment may `begin`."""
         self.prepare(HEADER_BYTES)
         write_all(self.file, header.encode(), 0)
 
     def begin(self, first_lsn: int) -> None:
-        """Take records from `first_lsn` on: the header is written."""
+        """Take records from `first_lsn` on.
+
+        The header is durable: a manifest that says where the segment begins
+        promises that it is there.
+        """
         entry = self.entry
         self.entry = SegmentEntry(entry.number, entry.salt, entry.epoch, first_lsn)
         self.accept(HEADER_BYTES, 0)
