@@ -9,9 +9,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from journalkit.cli import compact, delete, du, dump, get, info, load, log, put, recover, salvage, scan, verify
+from journalkit.cli import bench, compact, delete, demo, du, dump, get, info, load, log, put, recover, salvage, scan, verify
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
+    demo,
     info,
     verify,
     log,
@@ -25,4 +26,5 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     compact,
     recover,
     salvage,
+    bench,
 )
