@@ -36,6 +36,7 @@ from journalkit.format.frame import PAYLOAD_BYTES_MAX
 from journalkit.format.malformed import MalformedError
 from journalkit.format.table import (
     FOOTER_BYTES,
+    FOOTER_MAGIC,
     HEADER_BYTES,
     TableFooter,
     TableHeader,
@@ -132,32 +133,29 @@ class _Reading:
     def run(self) -> None:
         """Fill in what the table still says."""
         remains = self._remains
-        header = self._header()
-        if header is None and self._info is None:
-            return
-        remains.salt = header.salt if header is not None else self._salt_named()
-        footer = self._footer(header)
+        header, info = self._header(), self._info
         if header is not None:
-            remains.store, remains.number, remains.lsn = header.store, header.number, header.lsn
-        elif footer is not None:
-            remains.store, remains.number, remains.lsn = footer.store, footer.number, footer.lsn
+            remains.salt, remains.store, remains.number, remains.lsn = (
+                header.salt,
+                header.store,
+                header.number,
+                header.lsn,
+            )
+        elif info is not None:
+            remains.salt, remains.number = info.salt, info.number
         else:
-            return
-        end = remains.size_bytes
-        root = None
-        if footer is not None:
-            end = footer.root_offset
-            root = self._index(footer.root_offset, footer.root_length)
+            return  # Without the salt no checksum in the file says anything.
+        footer = self._footer(header)
+        if header is None and footer is not None:
+            remains.store, remains.lsn = footer.store, footer.lsn
+        root = self._index(footer.root_offset, footer.root_length) if footer is not None else None
         if root is not None:
             self._walk(root)
         else:
-            self._sequence(HEADER_BYTES, end, b"", KEYS_END)
+            self._sequence(HEADER_BYTES, footer.root_offset if footer is not None else None, b"", KEYS_END)
         remains.lost = united(self._lost)
         if self._known_entries is not None:
             remains.entries_lost = self._known_entries - remains.entry_count
-
-    def _salt_named(self) -> int:
-        return self._info.salt if self._info is not None else 0
 
     def _fault(self, reason: str, offset_bytes: int) -> None:
         self._remains.faults.append((reason, offset_bytes))
@@ -227,24 +225,30 @@ class _Reading:
         self._remains.places.append(Place(offset_bytes, length_bytes, first, last, len(block)))
         return last
 
-    def _sequence(self, at: int, end: int, start: bytes, stop: bytes) -> None:
-        """Read block behind block in [at, end); the keys from `start` to `stop` are known as far as that goes."""
+    def _sequence(self, at: int, end: int | None, start: bytes, stop: bytes) -> None:
+        """Read block behind block up to `end`, or as far as it goes; what is behind that, up to key `stop`, is lost."""
         known = start
-        while at < end:
-            length = _data_length(self._file, at, min(end - at, DATA_BLOCK_BYTES_MAX))
+        limit = self._remains.size_bytes if end is None else end
+        while at < limit:
+            length = _data_length(self._file, at, min(limit - at, DATA_BLOCK_BYTES_MAX))
             try:
                 known = above(self._take(at, length))
             except MalformedError:
-                length = _index_length(self._file, at, min(end - at, INDEX_BLOCK_BYTES_MAX))
+                length = _index_length(self._file, at, min(limit - at, INDEX_BLOCK_BYTES_MAX))
                 try:
                     check_block(self._file.pread(length, at), salt=self._remains.salt, offset_bytes=at)
                 except MalformedError:
                     break
             at += length
-        # Where the footer itself is damaged, blocks that go on up to it are all there were.
-        if at < end and at != self._remains.size_bytes - FOOTER_BYTES:
+        if at != end and not (end is None and self._ends_at(at)):
             self._fault("a block, and what follows it: no block passes here", at)
             self._lost.append((known, stop))
+
+    def _ends_at(self, at: int) -> bool:
+        """Whether what is left is a damaged footer and no block: by its magic, or because all entries are there."""
+        is_footer = self._file.pread(len(FOOTER_MAGIC), at) == FOOTER_MAGIC
+        is_all = self._info is not None and self._info.entry_count == self._remains.entry_count
+        return at == self._remains.size_bytes - FOOTER_BYTES and (is_footer or is_all)
 
 
 def _read_data(file: ReadableFile, salt: int, offset_bytes: int, length_bytes: int) -> dict[bytes, bytes | None]:

@@ -1,0 +1,115 @@
+"""Whatever is damaged, the state that comes out is right, and what is missing is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from journalkit.errors import StoreNotFoundError
+from journalkit.format import names
+from journalkit.fs.memory import MemoryFileSystem
+from journalkit.recovery.salvage import take_stock
+from journalkit.recovery.salvage_ranges import ALL_KEYS
+
+PATH = "/store"
+PADDING = "x" * 700
+
+
+def test_a_sound_store_comes_out_whole(patient: Any) -> None:
+    """What isn't damaged isn't reported."""
+    remains = patient.stock()
+    assert patient.salvaged(remains) == patient.model
+    assert remains.is_complete
+    assert remains.kind == "store"
+    assert (remains.missing, remains.given_up, remains.foreign, remains.manifest_fault) == ([], [], [], "")
+    assert not any(segment.faults for segment in remains.segments)
+    assert [span.keys for span in remains.spans] == [ALL_KEYS]
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_the_manifest_is_not_needed(patient: Any, damage: str) -> None:
+    """Segments and tables name themselves, so the smallest file can't cost the whole store."""
+    if damage == "missing":
+        patient.remove(names.MANIFEST)
+    else:
+        patient.flip(names.MANIFEST, 40)
+    remains = patient.stock()
+    assert patient.salvaged(remains) == patient.model
+    assert remains.is_complete
+    assert remains.manifest_fault
+
+
+def test_progress_is_told_of_each_file(patient: Any) -> None:
+    """Somebody waits for a large store."""
+    told: list[int] = []
+    take_stock(patient.fs, PATH, told.append)
+    assert sum(told) == sum(len(patient.read(name)) for name in patient.segments + patient.tables)
+
+
+def test_a_copy_under_a_second_name_is_not_counted_twice(patient: Any) -> None:
+    """Without a manifest the header's own number decides."""
+    patient.remove(names.MANIFEST)
+    patient.write(names.segment_name(900), patient.read(patient.segments[-1]))
+    remains = patient.stock()
+    assert remains.foreign == [names.segment_name(900)]
+    assert patient.salvaged(remains) == patient.model
+
+
+def test_files_of_another_store_are_not_used(patient: Any, new_patient: Any) -> None:
+    """Most of the files say whose directory it is."""
+    stranger = new_patient()
+    with stranger.open() as store:
+        store["strange"] = PADDING
+        store.compact()
+        store["stranger"] = PADDING
+    for name in (*stranger.segments, *stranger.tables):
+        patient.write(name.replace("000000", "900000", 1), stranger.read(name))
+    patient.remove(names.MANIFEST)
+    patient.remove(names.DURABLE)
+    remains = patient.stock()
+    assert len(remains.foreign) == len(stranger.segments) + len(stranger.tables)
+    assert patient.salvaged(remains) == patient.model
+
+
+def test_a_snapshot_of_several_tables_is_merged(patient: Any) -> None:
+    """The manifest's form allows it; a snapshot tells what its newest table says of a key."""
+    remains = patient.stock()
+    [span] = remains.spans
+    assert span.layers is not None
+    double = type(span)(span.keys, type(span.layers)(span.lsn, span.layers.tables * 2))
+    remains.spans = [double]
+    assert patient.salvaged(remains) == patient.model
+
+
+def test_an_empty_store_has_nothing_to_lose(new_patient: Any) -> None:
+    """A manifest and a segment without a record."""
+    patient = new_patient()
+    patient.open().close()
+    remains = patient.stock()
+    assert patient.salvaged(remains) == {}
+    assert (remains.last_lsn, remains.is_complete, remains.store) == (0, True, remains.store)
+
+
+def test_tables_alone_are_a_state(new_patient: Any) -> None:
+    """Of all files the last snapshot is the one that somebody is likeliest to have kept."""
+    patient = new_patient()
+    with patient.open() as store:
+        store["a"] = 1
+        store.compact()
+    for name in patient.fs.list(PATH):
+        if names.table_number(name) is None:
+            patient.remove(name)
+    remains = patient.stock()
+    assert patient.salvaged(remains) == {"a": 1}
+    assert remains.is_complete
+
+
+@pytest.mark.parametrize("place", ["/nowhere", "/file", "/empty"])
+def test_where_nothing_is_ours_there_is_no_store(place: str) -> None:
+    """An empty result would look like a store that lost everything."""
+    fs = MemoryFileSystem()
+    fs.make_directory("/empty")
+    fs.create("/file").close()
+    with pytest.raises(StoreNotFoundError):
+        take_stock(fs, place)
