@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from journalkit.clock import Clock
-from journalkit.errors import StoreNotFoundError, UsageError
+from journalkit.errors import KeyValueError, StoreNotFoundError, UnsupportedFormatError, UsageError
 from journalkit.format import names
 from journalkit.format.codec import codec_named
 from journalkit.format.manifest import Manifest
@@ -86,7 +86,10 @@ def check_kind(manifest: Manifest, request: OpenRequest, directory: str) -> None
 def first_manifest(request: OpenRequest, clock: Clock) -> Manifest:
     """Return the manifest that a new store begins with, once it is published as generation 1."""
     codec = request.codec if request.codec is not None else "cbor"
-    codec_named(codec)
+    try:
+        codec_named(codec)
+    except UnsupportedFormatError as error:
+        raise KeyValueError(f"codec={codec!r}: {error}") from None
     return Manifest(
         store=clock.random_bytes(UUID_BYTES),
         kind=request.kind,

@@ -8,6 +8,7 @@ crash tests make: a prefix of the submitted records, every acknowledged one in i
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from journalkit.fs.memory import MemoryFileSystem
 from journalkit.log.commit import Commit
 from journalkit.recovery.look import look, require_manifest
 from journalkit.recovery.replay import Replay
+from journalkit.recovery.snapshots import SnapshotChoice, choose_snapshot
 from journalkit.recovery.writer import OpenRequest, open_for_writing
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.writer import TableWriter
@@ -61,21 +63,21 @@ class Session:
             world.fs, STORE, request(**options), BlockCache(1 << 20), world.clock, replay, self._apply
         )
         self.log, self.keeper, self.report = self.opened.log, self.opened.keeper, self.opened.report
-        self.state: dict[bytes, bytes] = {}
-        for table in reversed(self.opened.tables):
-            self._merge(table.scan(None, None))
-        self._merge(replay.entries.items())
+        self._over = replay.entries
+        self._base: dict[bytes, bytes | None] | None = None
 
-    def _merge(self, entries: Any) -> None:
-        for key, value in entries:
-            if value is None:
-                self.state.pop(key, None)
-            else:
-                self.state[key] = value
+    @property
+    def state(self) -> dict[bytes, bytes]:
+        """The state now."""
+        if self._base is None:
+            self._base = {}
+            for table in reversed(self.opened.tables):
+                self._base |= dict(table.scan(None, None))
+        return {key: value for key, value in (self._base | self._over).items() if value is not None}
 
     def _apply(self, commits: list[Commit], _lsn: int) -> None:
         for commit in commits:
-            self._merge(commit.mutations)
+            self._over.update(commit.mutations)
 
     def put(self, *, durable: bool = True, value: bytes = b"value") -> int:
         """Commit the next record of the model: a key that is never used again."""
@@ -86,7 +88,7 @@ class Session:
             self.world.acknowledged = self.world.submitted
         return lsn
 
-    def fold(self, *, keep: int = 2) -> None:
+    def fold(self, *, keep: int = 2, prune: bool = True) -> None:
         """Fold the state into a new snapshot and prune, as the compactor does."""
         fs, keeper = self.world.fs, self.keeper
         self.log.rotate()
@@ -109,6 +111,11 @@ class Session:
             )
 
         keeper.publish(publish)
+        if prune:
+            self._prune(keep)
+
+    def _prune(self, keep: int) -> None:
+        fs, keeper = self.world.fs, self.keeper
         manifest = keeper.current
         kept, dropped = manifest.snapshots[:keep], manifest.snapshots[keep:]
         ends = [entry.end.last_lsn for entry in self.log.position.ended if entry.end is not None]
@@ -130,7 +137,8 @@ class Session:
         self.opened.close()
 
     def release_tables(self) -> None:
-        """Close the tables, which belong to whoever opened."""
+        """Close the tables, which belong to whoever opened; the state stays known."""
+        assert self.state is not None
         for table in self.opened.tables:
             table.close()
 
@@ -166,6 +174,13 @@ class World:
         state |= replay.entries
         return {key: value for key, value in state.items() if value is not None}
 
+    def choose(self, *, deep: bool = False) -> SnapshotChoice:
+        """Return which snapshot recovery starts from."""
+        choice = choose_snapshot(ReadableHalf(self.fs), STORE, self.manifest, BlockCache(0), deep=deep)
+        for table in choice.tables:
+            table.close()
+        return choice
+
     def fork(self) -> World:
         """Return this world as the next process finds it."""
         return self.on(self.fs.process_crash())
@@ -179,6 +194,13 @@ class World:
         count = len(session.state)
         assert set(session.state) == {b"key-%06d" % n for n in range(count)}
         assert self.acknowledged <= count <= self.submitted
+        return count
+
+    def check_opens(self) -> int:
+        """Open as the next process does, hold the promise, and close; return how many records there are."""
+        session = self.fork().open()
+        count = self.check(session)
+        session.close()
         return count
 
     # What is on the disk
@@ -198,7 +220,14 @@ class World:
 
     def write(self, name: str, data: bytes) -> None:
         """Make a file be these bytes, durably."""
-        self.fs.write_bytes(f"{STORE}/{name}", data)
+        if isinstance(self.fs, SimulatedDisk):
+            self.fs.write_bytes(f"{STORE}/{name}", data)
+            return
+        with suppress(FileNotFoundError):
+            self.fs.unlink(f"{STORE}/{name}")
+        file = self.fs.create(f"{STORE}/{name}")
+        file.pwrite(data, 0)
+        file.close()
 
     def remove(self, name: str) -> None:
         """Remove a file, durably."""
@@ -230,9 +259,7 @@ class World:
         memory = MemoryFileSystem()
         memory.make_directory(STORE)
         for name, data in self.files().items():
-            file = memory.create(f"{STORE}/{name}")
-            file.pwrite(data, 0)
-            file.close()
+            self.on(memory).write(name, data)
         return self.on(memory)
 
     def files(self) -> dict[str, bytes]:
