@@ -6,6 +6,12 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
+from journalkit.format.names import MANIFEST
+from journalkit.format.segment import HEADER_BYTES
+from journalkit.fs.atomic import replace_file
+from journalkit.fs.posix import PosixFileSystem
+from journalkit.log.segment import STEP_BYTES_MIN
+
 PREPARED_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -37,31 +43,19 @@ class PreparedFile:
         os.unlink(self._path)
 
 
-def open_and_nothing_else(directory: str, segment_bytes: int, manifest: bytes) -> None:
+def open_and_nothing_else(directory: str, manifest: bytes) -> None:
     """Do the syncs that opening for writing can't do without: a segment, a manifest, and their directory twice.
 
     The segment's name has to be durable before the manifest that names it.
     """
+    fs = PosixFileSystem()
     segment = os.path.join(directory, "segment")
-    fd = os.open(segment, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.posix_fallocate(fd, 0, segment_bytes)
-    os.pwrite(fd, b"\1" * 128, 0)
-    os.fsync(fd)
-    os.close(fd)
-    sync_directory(directory)
-    temporary = os.path.join(directory, "manifest.tmp")
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.pwrite(fd, manifest, 0)
-    os.fsync(fd)
-    os.close(fd)
-    os.rename(temporary, os.path.join(directory, "manifest"))
-    sync_directory(directory)
-
-
-def sync_directory(directory: str) -> None:
-    """Fsync a directory."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    if fs.status(segment) is not None:
+        fs.unlink(segment)
+    file = fs.create(segment)
+    file.allocate(0, STEP_BYTES_MIN)
+    file.pwrite(bytes(HEADER_BYTES), 0)
+    file.sync()
+    file.close()
+    fs.sync_directory(directory)
+    replace_file(fs, directory, MANIFEST, manifest)

@@ -19,6 +19,7 @@ from journalkit.bench import device, rocksdb
 from journalkit.bench.rounds import Duel, duel, timed
 
 VALUE: Final = bytes(range(100))
+BATCH: Final = 10_000
 SEED: Final = 20_261_122
 
 
@@ -47,12 +48,32 @@ class Scale:
     durable_puts: int
     puts: int
     keys: int
+    few_keys: int
+    gets: int
     replayed: int
     opened_keys: int
 
 
-FULL: Final = Scale(rounds=21, durable_puts=200, puts=20_000, keys=50_000, replayed=1_000_000, opened_keys=1_000_000)
-QUICK: Final = Scale(rounds=5, durable_puts=50, puts=5_000, keys=10_000, replayed=50_000, opened_keys=50_000)
+FULL: Final = Scale(
+    rounds=21,
+    durable_puts=200,
+    puts=20_000,
+    keys=1_000_000,
+    few_keys=50_000,
+    gets=50_000,
+    replayed=1_000_000,
+    opened_keys=1_000_000,
+)
+QUICK: Final = Scale(
+    rounds=5,
+    durable_puts=50,
+    puts=5_000,
+    keys=50_000,
+    few_keys=5_000,
+    gets=5_000,
+    replayed=50_000,
+    opened_keys=50_000,
+)
 
 
 def key(number: int) -> bytes:
@@ -112,16 +133,22 @@ def put(directory: str, scale: Scale) -> Row:
 
 
 def get_from_memory(directory: str, scale: Scale) -> Row:
-    """Random gets of what was just written."""
-    return _get(directory, scale, "get, random keys, just written", folded=False)
+    """Random gets from a state that was just written and not folded yet."""
+    return _get(directory, scale, scale.keys, folded=False)
 
 
 def get_from_tables(directory: str, scale: Scale) -> Row:
-    """Random gets of what a fold put into tables, warm."""
-    return _get(directory, scale, "get, random keys, from tables, warm", folded=True)
+    """Random gets, again and again of the same part of a state that a fold put into tables."""
+    return _get(directory, scale, scale.keys, folded=True)
 
 
-def _get(directory: str, scale: Scale, name: str, *, folded: bool) -> Row:
+def get_from_few(directory: str, scale: Scale) -> Row:
+    """Random gets from a state so small that both contenders have it in the processor's caches."""
+    return _get(directory, scale, scale.few_keys, folded=True)
+
+
+def _get(directory: str, scale: Scale, count: int, *, folded: bool) -> Row:
+    name = f"get, hot, {count:,} keys, {'from tables' if folded else 'just written'}"
     against = "RocksDB (rocksdict)"
     try:
         rocksdb.load()
@@ -129,14 +156,14 @@ def _get(directory: str, scale: Scale, name: str, *, folded: bool) -> Row:
         return Row(name, against, "-", 2.0, None, str(missing))
     with two_places(directory) as (ours, other), journalkit.open(ours, sync="never", compaction="manual") as store:
         database = rocksdb.open_database(other)
-        _fill(store, iter(range(scale.keys)), scale.keys)
-        _fill(database, iter(range(scale.keys)), scale.keys)
+        for start in range(0, count, BATCH):
+            store.update((key(number), VALUE) for number in range(start, min(start + BATCH, count)))
+        _fill(database, iter(range(count)), count)
         if folded:
             store.compact()
             database.flush()
             database.compact_range(None, None)
-        keys = [key(number) for number in range(scale.keys)]
-        random.Random(SEED).shuffle(keys)
+        keys = [key(number) for number in random.Random(SEED).sample(range(count), min(scale.gets, count))]
         result = duel(
             lambda: timed(lambda: _read(store, keys), len(keys)),
             lambda: timed(lambda: _read(database, keys), len(keys)),
@@ -169,8 +196,8 @@ def open_clean(directory: str, scale: Scale) -> Row:
     with two_places(directory) as (ours, other):
         os.mkdir(other)
         with journalkit.open(ours, sync="never", compaction="manual") as store:
-            for start in range(0, scale.opened_keys, 10_000):
-                store.update({key(number): VALUE for number in range(start, start + 10_000)})
+            for start in range(0, scale.opened_keys, BATCH):
+                store.update((key(number), VALUE) for number in range(start, start + BATCH))
             store.compact()
         manifest_bytes = os.path.getsize(os.path.join(ours, "MANIFEST"))
 
@@ -182,7 +209,7 @@ def open_clean(directory: str, scale: Scale) -> Row:
             return seconds
 
         def bare() -> float:
-            return timed(lambda: device.open_and_nothing_else(other, 64 * 1024, b"m" * manifest_bytes), 1)
+            return timed(lambda: device.open_and_nothing_else(other, b"m" * manifest_bytes), 1)
 
         result = duel(reopen, bare, 2 * scale.rounds)
     return Row("open for writing, clean", "the bare fsyncs it must do", "power cut", 1 / 8, result)
@@ -193,6 +220,7 @@ ROWS: Final[dict[str, Callable[[str, Scale], Row]]] = {
     "put": put,
     "get-memory": get_from_memory,
     "get-tables": get_from_tables,
+    "get-few": get_from_few,
     "replay": replay,
     "open": open_clean,
 }

@@ -9,7 +9,23 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from journalkit.cli import compact, delete, demo, du, dump, get, info, load, log, put, recover, salvage, scan, verify
+from journalkit.cli import (
+    bench,
+    compact,
+    delete,
+    demo,
+    du,
+    dump,
+    get,
+    info,
+    load,
+    log,
+    put,
+    recover,
+    salvage,
+    scan,
+    verify,
+)
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     demo,
@@ -26,4 +42,5 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     compact,
     recover,
     salvage,
+    bench,
 )

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
-LAYERS: dict[str, int] = {
+LAYERS: dict[str, float] = {
     "_version": 0, "errors": 0, "types": 0, "clock": 0, "options": 0,
     "format": 1, "fs": 1,
     "log": 2, "snapshot": 2, "manifest": 2,
-    "recovery": 3, "runtime": 3,
+    "recovery": 3,
+    "runtime": 3.5,
     "store": 4, "machine": 4, "journal": 4,
     "archive": 5, "checkpoint": 5,
     "cli": 6, "ui": 6, "integrations": 6, "bench": 6,
