@@ -107,7 +107,7 @@ def test_strict_refuses_a_torn_tail_and_touches_nothing(world: Any) -> None:
     store = written(world, durable=2, undurable=1)
     store.write(FIRST, store.read(FIRST)[: at(3) - 1])
     before = store.files()
-    with pytest.raises(CorruptionError, match="torn tail .cut short., which recovery='strict' doesn't cut") as caught:
+    with pytest.raises(CorruptionError, match=r"torn tail .cut short., which recovery='strict' doesn't cut") as caught:
         store.open(mode="strict")
     assert caught.value.offset_bytes == at(2)
     assert store.files() == before

@@ -1,0 +1,195 @@
+"""The scan: what the files are. It reports and never judges, and it passes over nothing that it doesn't know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from journalkit.errors import CorruptionError, UnsupportedFormatError
+from journalkit.format.batch import encode_one
+from journalkit.format.checksum import checksum
+from journalkit.format.frame import Frame, Kind, encode
+from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry
+from journalkit.format.names import segment_name
+from journalkit.format.segment import HEADER, HEADER_BYTES, SegmentHeader, encode_seal
+from journalkit.recovery.replay import Replay, discard
+from journalkit.recovery.scan import GAP, LogScan, SegmentScan, read_kept, scan_log
+from journalkit.testing import SimulatedDisk
+
+STORE, SALT = b"store-of-16-byte", 5
+
+
+def header(**changes: Any) -> SegmentHeader:
+    """Return the header of segment 1."""
+    usual: dict[str, Any] = {
+        "salt": SALT,
+        "store": STORE,
+        "writer": b"w" * 16,
+        "epoch": 1,
+        "number": 1,
+        "first_lsn": 1,
+        "created_us": 0,
+        "previous_number": 0,
+        "previous_last_lsn": 0,
+        "previous_end_bytes": 0,
+        "previous_checksum": 0,
+    }
+    return SegmentHeader(**(usual | changes))
+
+
+class Disk:
+    """Segment 1 in the making."""
+
+    def __init__(self) -> None:
+        self.disk = SimulatedDisk()
+        self.data = header().encode()
+        self.frames: list[Frame] = []
+
+    def add(self, lsn: int, *, kind: int = Kind.BATCH, flags: int = 0, payload: bytes | None = None) -> int:
+        """Append a frame and return where it begins."""
+        at = len(self.data)
+        body = payload if payload is not None else encode_one(b"k%d" % lsn, b"v")
+        frame = bytearray(encode(body, lsn=lsn, time_us=0, durable_lsn=lsn - 1, kind=kind, salt=SALT, offset_bytes=at))
+        if flags:
+            frame[15] = flags
+            frame[:4] = checksum(bytes(frame[4:40]), SALT + at).to_bytes(4, "little")
+        self.data += bytes(frame)
+        return at
+
+    def scan(self, *, sink: Any = None, end: SegmentEnd | None = None, **options: Any) -> LogScan:
+        """Write the segment with prepared space behind it and scan it."""
+        self.disk.write_bytes("/" + segment_name(1), self.data + bytes(500))
+        entry = SegmentEntry(1, SALT, 1, 1, end)
+        manifest = Manifest(
+            STORE, "store", "cbor", 0, 1, 1, b"w" * 16, (entry,), (), 0, 0, next_segment=2, next_table=1
+        )
+        usual: dict[str, Any] = {"after_lsn": 0, "sink": sink or self.frames.append}
+        return scan_log(self.disk, "/", manifest, **(usual | options))
+
+    def first(self, **options: Any) -> SegmentScan:
+        """Scan, and return what was found of the segment."""
+        return self.scan(**options).segments[0]
+
+
+@pytest.fixture
+def log() -> Disk:
+    """A segment without records."""
+    return Disk()
+
+
+def test_records_go_to_the_sink_in_order_once(log: Disk) -> None:
+    """One pass: nothing is read twice."""
+    for lsn in (1, 2, 3):
+        log.add(lsn)
+    found = log.scan(after_lsn=1)
+    assert [frame.lsn for frame in log.frames] == [2, 3]
+    assert found.records_sunk == 2
+    assert (found.segments[0].records, found.segments[0].last_lsn, found.segments[0].stop) == (3, 3, "zeros")
+
+
+def test_a_kind_that_may_be_passed_over_is_counted_and_not_replayed(log: Disk) -> None:
+    """A later version's annotation: it has an LSN and nothing to say to this one."""
+    log.add(1)
+    log.add(2, kind=200)
+    log.add(3, flags=0x80)
+    found = log.scan()
+    assert [frame.lsn for frame in log.frames] == [1, 3]
+    assert (found.records_sunk, found.segments[0].records) == (2, 3)
+
+
+@pytest.mark.parametrize("unknown", [{"kind": 4}, {"kind": 100}, {"flags": 1}, {"kind": 200, "flags": 2}, {"kind": 0}])
+def test_a_kind_or_flag_that_must_not_be_passed_over_is_refused(log: Disk, unknown: dict[str, int]) -> None:
+    """Promise 7: a state without that record would be wrong; upgrade, nothing is touched."""
+    log.add(1)
+    at = log.add(2, **unknown)
+    with pytest.raises(UnsupportedFormatError, match=f"record 2 at byte {at} is of kind .*upgrade journalkit"):
+        log.scan()
+
+
+def test_a_segment_of_a_later_format_is_refused(log: Disk) -> None:
+    """Whole, checked and newer: no damage."""
+    data = bytearray(log.data)
+    data[HEADER.offset_of("version")] = 2
+    log.data = bytes(data[:-4]) + checksum(bytes(data[:-4])).to_bytes(4, "little")
+    with pytest.raises(UnsupportedFormatError, match="upgrade journalkit"):
+        log.scan()
+
+
+@pytest.mark.parametrize(
+    ("lsn", "payload"), [(2, encode_seal(1, 2)), (1, encode_seal(2, 1)), (1, b"no seal"), (1, encode_seal(1, 2))]
+)
+def test_a_seal_that_does_not_fit_its_segment_ends_the_run_as_a_gap(log: Disk, lsn: int, payload: bytes) -> None:
+    """A seal promises exactly the records before it; another one was not written here."""
+    log.add(1)
+    log.add(lsn, kind=Kind.SEAL, payload=payload)
+    found = log.first()
+    assert (found.stop, found.stop_lsn, found.sealed, found.last_lsn) == (GAP, None, False, 1)
+
+
+def test_a_number_that_does_not_follow_ends_the_run_as_a_gap(log: Disk) -> None:
+    """Dense from the header on."""
+    log.add(1)
+    log.add(3)
+    found = log.first()
+    assert (found.stop, found.stop_lsn, found.last_lsn) == (GAP, 3, 1)
+
+
+def test_what_recovery_ended_ends_there(log: Disk) -> None:
+    """Bytes behind a recorded end mean nothing, whatever they look like."""
+    log.add(1)
+    end = len(log.data)
+    log.add(2)
+    found = log.first(end=SegmentEnd(1, end, 0, sealed=False))
+    assert (found.last_lsn, found.stop, found.content_end_bytes) == (1, "", end)
+
+
+def test_a_segment_below_the_snapshot_is_looked_at_by_header_and_size_unless_all_is_asked_for(log: Disk) -> None:
+    """Opening must not read history; `verify` does."""
+    log.add(1)
+    end = len(log.data)
+    log.data = log.data[:-1] + b"?"
+    ending = SegmentEnd(1, end, 77, sealed=True)
+    found = log.first(end=ending, after_lsn=1)
+    assert (found.scanned, found.last_lsn, found.checksum, found.size_bytes) == (False, 1, 77, end + 500)
+    found = log.first(end=ending, after_lsn=1, everything=True)
+    assert (found.scanned, found.last_lsn, found.stop) == (True, 0, "bad payload")
+    log.data = b"x" + log.data[1:]
+    assert log.first(end=ending, after_lsn=1).header_fault == "not a log segment"
+
+
+def test_the_kept_part_is_read_again_exactly(log: Disk) -> None:
+    """Point-in-time: what the sink gets is what the plan keeps, seals and the rest left out."""
+    for lsn in (1, 2, 3):
+        log.add(lsn)
+    end = len(log.data)
+    log.add(4)
+    log.scan(sink=discard)
+    kept = SegmentEntry(1, SALT, 1, 1, SegmentEnd(3, end, 0, sealed=False))
+    assert read_kept(log.disk, "/", [kept], after_lsn=1, sink=log.frames.append) == 2
+    assert [frame.lsn for frame in log.frames] == [2, 3]
+    assert read_kept(log.disk, "/", [kept, SegmentEntry(2, 0, 1, 4)], after_lsn=3, sink=log.frames.append) == 0
+
+
+def test_a_replay_folds_batches_and_weighs_them(log: Disk) -> None:
+    """A deletion stays as None: it may hide a key of a snapshot."""
+    log.add(1)
+    log.add(2, payload=encode_one(b"k1", None))
+    log.add(3, payload=b"")
+    log.add(4, payload=encode_one(b"k1", b"new") + encode_one(b"k4", b""))
+    replay = Replay("/")
+    log.scan(sink=replay)
+    assert replay.entries == {b"k1": b"new", b"k4": b""}
+    assert replay.payload_bytes == (6 + 2 + 1) + (6 + 2) + 0 + (6 + 2 + 3) + (6 + 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [(Kind.RECORD, b"x"), (Kind.BATCH, b"x"), (Kind.BATCH, encode_one(b"k", b"v")[:-1]), (Kind.BATCH, bytes(6))],
+)
+def test_a_whole_record_that_makes_no_sense_is_corruption(log: Disk, kind: int, payload: bytes) -> None:
+    """Both checksums pass and it still isn't a batch: our bug or somebody's hand, and never a guess."""
+    at = log.add(1, kind=kind, payload=payload)
+    with pytest.raises(CorruptionError, match="the record is whole and makes no sense") as caught:
+        log.scan(sink=Replay("/store"))
+    assert (caught.value.offset_bytes, caught.value.lsn) == (at, 1)
