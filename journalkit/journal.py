@@ -14,7 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from journalkit.clock import Clock, SystemClock
-from journalkit.errors import CorruptionError, HistoryGoneError, KeyTypeError, RecordTooLargeError, UsageError
+from journalkit.errors import (
+    CorruptionError,
+    HistoryGoneError,
+    KeyTypeError,
+    KeyValueError,
+    RecordTooLargeError,
+    StorageError,
+)
 from journalkit.format.codec import codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Frame, Kind
 from journalkit.format.malformed import MalformedError
@@ -24,6 +31,7 @@ from journalkit.format.segment import HEADER_BYTES
 from journalkit.fs.interface import FileSystem
 from journalkit.log.commit import Commit
 from journalkit.log.reader import SegmentReader
+from journalkit.manifest import read_manifest
 from journalkit.options import MIB, Options
 from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.reader import open_for_reading
@@ -31,7 +39,8 @@ from journalkit.recovery.replay import discard
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
 from journalkit.runtime.handle import Handle
-from journalkit.runtime.place import MODES, caller, resolve
+from journalkit.runtime.place import Place, caller, resolve
+from journalkit.runtime.request import check_codec, check_mode, check_request, durable_lsn
 from journalkit.snapshot.cache import BlockCache
 from journalkit.types import Lsn, Sync, Value
 
@@ -80,45 +89,47 @@ def open_journal(
         The segment that was written last is read; the others are looked at by their headers.
     """
     options = Options(sync=sync, sync_interval_ms=sync_interval_ms, segment_bytes_max=segment_bytes_max)
-    if mode not in MODES:
-        raise UsageError(f"mode={mode!r} is none of {', '.join(MODES)}")
-    place, disk = resolve(path, fs)
-    hands = clock if clock is not None else SystemClock()
-    request = OpenRequest(
-        kind="journal",
-        create=create,
-        codec=codec,
-        mode=recovery,
-        metadata=metadata,
-        trust_filesystem=trust_filesystem,
-        segment_bytes_max=segment_bytes_max,
-        opened_at=caller(),
+    check_mode(mode)
+    request = check_request(
+        OpenRequest(
+            kind="journal",
+            create=create,
+            codec=codec,
+            mode=recovery,
+            metadata=metadata,
+            trust_filesystem=trust_filesystem,
+            segment_bytes_max=segment_bytes_max,
+            opened_at=caller(),
+        )
     )
-    return Journal(disk, place, request, options, hands, writable=mode == "rw")
+    hands = clock if clock is not None else SystemClock()
+    return Journal(resolve(path, fs), request, options, hands, writable=mode == "rw")
 
 
 class Journal(Handle):
     """A durable sequence of values; open one with `open_journal`. Any thread may call anything."""
 
-    def __init__(
-        self, fs: FileSystem, path: str, request: OpenRequest, options: Options, clock: Clock, *, writable: bool
-    ) -> None:
+    def __init__(self, place: Place, request: OpenRequest, options: Options, clock: Clock, *, writable: bool) -> None:
         """Use `open_journal`."""
-        self._fs = fs
+        self._fs = place.fs
+        self._directory = place.directory
         opened: Opened | None = None
+        self._seen_durable_lsn = 0
         if writable:
-            opened = open_for_writing(fs, path, request, BlockCache(0), clock, discard, _apply_nothing)
+            opened = open_for_writing(place.fs, place.directory, request, BlockCache(0), clock, discard, _apply_nothing)
             self._report = opened.report
             self._manifest = opened.keeper.current
             self._extents: tuple[_Extent, ...] = ()
         else:
             found, self._report, _ = open_for_reading(
-                fs, path, request.kind, request.mode, BlockCache(0), clock, lambda: discard
+                place.fs, place.directory, request.kind, request.mode, BlockCache(0), clock, lambda: discard
             )
+            check_codec(found.manifest, request, place.directory)
             self._manifest = found.manifest
+            self._seen_durable_lsn = durable_lsn(found)
             self._extents = tuple(_extent(entry) for entry in found.plan.segments)
         self._codec = codec_named(self._manifest.codec)
-        super().__init__(path, options, opened, request.opened_at)
+        super().__init__(place.name, options, opened, request.opened_at)
 
     # Where it stands
 
@@ -130,7 +141,7 @@ class Journal(Handle):
     @property
     def durable_lsn(self) -> Lsn:
         """The last record that is known to survive a power cut."""
-        return self._opened.log.durable_lsn if self._opened else self._manifest.durable_lsn
+        return self._opened.log.durable_lsn if self._opened else self._seen_durable_lsn
 
     @property
     def pruned_lsn(self) -> Lsn:
@@ -180,19 +191,22 @@ class Journal(Handle):
             to_lsn: The last record, inclusive; None is the newest there is.
 
         Raises:
+            UsageError: An argument isn't an LSN.
             HistoryGoneError: Records from `from_lsn` on were pruned; also while
                 iterating, if they are pruned meanwhile.
             CorruptionError: While iterating: a record is damaged.
+            StorageError: While iterating: the file can't be read.
+            ClosedError: Also while iterating, if the journal is closed meanwhile.
 
         Complexity:
             Whole segments before `from_lsn` are skipped; memory for one record.
         """
         self._require_open()
         last_lsn, pruned_lsn = self.lsn, self.pruned_lsn
-        first_lsn = pruned_lsn + 1 if from_lsn is None else _checked(from_lsn, "from_lsn")
+        first_lsn = pruned_lsn + 1 if from_lsn is None else _checked(from_lsn, "from_lsn", least=1)
         stop_lsn = last_lsn if to_lsn is None else min(_checked(to_lsn, "to_lsn"), last_lsn)
         if first_lsn <= pruned_lsn:
-            raise self._gone(first_lsn)
+            raise self._gone(first_lsn, pruned_lsn)
         return self._records(self._readable(), first_lsn, stop_lsn)
 
     def _readable(self) -> tuple[_Extent, ...]:
@@ -215,18 +229,23 @@ class Journal(Handle):
                     expected = frame.lsn + 1
 
     def _frames(self, extent: _Extent, lsn: Lsn) -> Iterator[Frame]:
-        path = os.path.join(self.path, segment_name(extent.entry.number))
+        self._require_open()
+        path = os.path.join(self._directory, segment_name(extent.entry.number))
         try:
             file = self._fs.open_read(path)
+            try:
+                reader = SegmentReader(file, extent.entry.salt)
+                yield from reader.frames(HEADER_BYTES, extent.end_bytes)
+            finally:
+                file.close()
         except FileNotFoundError as error:
-            if lsn <= self.pruned_lsn:
-                raise self._gone(lsn) from error
+            # A reader's own manifest may be older than what its writer pruned.
+            pruned_lsn = self._pruned_by_now()
+            if lsn <= pruned_lsn:
+                raise self._gone(lsn, pruned_lsn) from error
             raise CorruptionError("the segment is missing", path=path, lsn=lsn) from error
-        try:
-            reader = SegmentReader(file, extent.entry.salt)
-            yield from reader.frames(HEADER_BYTES, extent.end_bytes)
-        finally:
-            file.close()
+        except OSError as error:
+            raise StorageError(f"{path}: can't be read ({error.strerror}); try again", cause=error) from error
         stop = reader.stop
         if stop is None or stop.offset_bytes < extent.end_bytes:
             at = stop.offset_bytes if stop else HEADER_BYTES
@@ -241,10 +260,14 @@ class Journal(Handle):
             ) from error
         return JournalRecord(frame.lsn, _EPOCH + timedelta(microseconds=frame.time_us), value)
 
-    def _gone(self, lsn: Lsn) -> HistoryGoneError:
+    def _pruned_by_now(self) -> Lsn:
+        manifest = read_manifest(self._fs, self._directory)
+        return manifest.pruned_lsn if manifest is not None else self.pruned_lsn
+
+    def _gone(self, lsn: Lsn, pruned_lsn: Lsn) -> HistoryGoneError:
         return HistoryGoneError(
-            f"record {lsn} of {self.path} was pruned; {self.pruned_lsn + 1} to {self.lsn} are there",
-            first_lsn=self.pruned_lsn + 1,
+            f"record {lsn} of {self.path} was pruned; {pruned_lsn + 1} to {self.lsn} are there",
+            first_lsn=pruned_lsn + 1,
             last_lsn=self.lsn,
         )
 
@@ -270,15 +293,18 @@ class Journal(Handle):
             return self.pruned_lsn
 
         def drop(manifest: Manifest) -> Manifest:
+            # Another thread may have pruned more meanwhile.
+            pruned_lsn = max(manifest.pruned_lsn, gone_lsn)
             return manifest.next_generation(
-                segments=opened.log.entries(gone_lsn), pruned_lsn=gone_lsn, durable_lsn=opened.log.durable_lsn
+                segments=opened.log.entries(pruned_lsn), pruned_lsn=pruned_lsn, durable_lsn=opened.log.durable_lsn
             )
 
         opened.keeper.publish(drop)
         for segment in opened.log.forget(gone_lsn):
+            # What stays is swept at the next open.
             with suppress(OSError):
-                self._fs.unlink(os.path.join(self.path, segment_name(segment.number)))
-        return gone_lsn
+                self._fs.unlink(os.path.join(self._directory, segment_name(segment.number)))
+        return self.pruned_lsn
 
     def __repr__(self) -> str:
         if self.closed:
@@ -296,7 +322,9 @@ def _extent(entry: SegmentEntry) -> _Extent:
     return _Extent(entry, end.end_bytes, end.last_lsn) if end is not None else _Extent(entry, HEADER_BYTES, 0)
 
 
-def _checked(lsn: Any, name: str) -> Lsn:
+def _checked(lsn: Any, name: str, *, least: Lsn = 0) -> Lsn:
     if isinstance(lsn, bool) or not isinstance(lsn, int):
         raise KeyTypeError(f"{name}={lsn!r} is not an LSN")
+    if lsn < least:
+        raise KeyValueError(f"{name}={lsn} is below {least}; the first record has LSN 1")
     return lsn

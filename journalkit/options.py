@@ -50,13 +50,14 @@ class Options:
         if self.compaction not in COMPACTION_MODES:
             raise UsageError(f"compaction={self.compaction!r} is none of {', '.join(COMPACTION_MODES)}")
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise KeyTypeError(f"{name}={value!r} is not a number")
+            value, spelled = getattr(self, name), name.removesuffix("_s")
+            if isinstance(value, bool) or not isinstance(value, int if name in _COUNTS else int | float):
+                raise KeyTypeError(f"{spelled}={value!r} is not {'a whole' if name in _COUNTS else 'a'} number")
             if not value >= least:
-                raise KeyValueError(f"{name}={value!r} is below {least}")
+                raise KeyValueError(f"{spelled}={value!r} is below {least}")
 
 
+_COUNTS: Final = frozenset({"keep_snapshots", "fold_bytes_min", "segment_bytes_max", "cache_bytes"})
 _LEAST: Final[dict[str, float]] = {
     "sync_interval_ms": 1,
     "keep_snapshots": 1,

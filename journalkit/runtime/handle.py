@@ -4,17 +4,30 @@ A handle is usable until it refuses: because it was closed, or because this is
 a child of the process that opened it. It is closed once, by whoever comes
 first: the caller, the end of a `with` block, the end of the process, or, with
 a warning, the garbage collector.
+
+The lock on the directory goes last, when nobody is inside a write any more.
+If the disk hangs, closing doesn't wait for it: a thread does, and gives the
+lock back then, so that no later owner meets a write of this one.
 """
 
 from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, NoReturn, Self, TypeAlias
 
-from journalkit.errors import ClosedError, ForkedError, JournalError, ReadOnlyError
+from journalkit.errors import (
+    ClosedError,
+    ForkedError,
+    JournalError,
+    KeyTypeError,
+    ReadOnlyError,
+    StorageError,
+    UsageError,
+)
 from journalkit.log.log import Log
 from journalkit.options import Options, check_sync
 from journalkit.recovery.writer import Opened
@@ -23,7 +36,10 @@ from journalkit.runtime.background import Background, Stepper
 from journalkit.runtime.syncer import Syncer
 from journalkit.types import Sync
 
-_STOP_WAIT_S: Final = 0.3
+Rest: TypeAlias = Callable[[float], bool]
+"""Waits at most so many seconds for work to end, and tells whether it did."""
+
+_REST_WAIT_S: Final = 0.1
 
 
 class Handle:
@@ -35,7 +51,8 @@ class Handle:
         self._opened = opened
         self._opened_at = opened_at
         self._refusal: JournalError | None = None
-        self._closing = threading.Lock()
+        self._guard = threading.RLock()
+        self._rests: list[Rest] = []
         self._backgrounds: list[tuple[Stepper, Background]] = []
         self._has_syncer = False
         self._default_durable = options.sync == "always"
@@ -70,25 +87,50 @@ class Handle:
 
         Raises:
             StorageError: The log could not be sealed; the handle is closed all
-                the same, and recovery tells what survived.
+                the same, and recovery tells what survived. If the disk hangs,
+                the lock is released when it returns.
+            UsageError: Called by a signal handler in the middle of a write of
+                the same thread. The handle stays open.
         """
-        with self._closing:
+        # In a child the guard may be held by a thread that there is no more.
+        if isinstance(self._refusal, ForkedError):
+            return
+        with self._guard:
             if self._refusal is not None:
                 return
             self._refusal = ClosedError(f"{self._path} is closed; open it again")
+            is_at_rest = False
+            try:
+                if self._opened is not None:
+                    self._opened.log.close()
+                is_at_rest = True
+            except UsageError:
+                self._refusal = None
+                raise
+            finally:
+                if self._refusal is not None:
+                    self._let_go(is_at_rest=is_at_rest)
+
+    def _let_go(self, *, is_at_rest: bool) -> None:
+        """End what runs in the background and release the lock once it has ended."""
         lifecycle.unregister(self)
+        self._before_release()
         for _, background in self._backgrounds:
             background.ask_to_stop()
-        try:
-            self._before_close()
-            if self._opened is not None:
-                self._opened.close()
-        finally:
-            for _, background in self._backgrounds:
-                background.join(_STOP_WAIT_S)
+        opened = self._opened
+        if opened is None:
+            return
+        rests = [background.join for _, background in self._backgrounds] + self._rests
+        if is_at_rest and all(rest(_REST_WAIT_S) for rest in rests):
+            opened.close()
+            return
+        late = threading.Thread(target=_release, args=(opened,), name="journalkit-closer", daemon=True)
+        with suppress(RuntimeError):  # The interpreter ends and takes no more threads; the lock ends with it.
+            late.start()
+            late.join(_REST_WAIT_S)
 
-    def _before_close(self) -> None:
-        """End what may be under way: for a subclass."""
+    def _before_release(self) -> None:
+        """Ask what may be under way to end: for a subclass."""
 
     def forbid(self) -> None:
         """Refuse every later use: this is a child of the process that opened it."""
@@ -98,6 +140,7 @@ class Handle:
         )
 
     def __enter__(self) -> Self:
+        self._require_open()
         return self
 
     def __exit__(
@@ -105,16 +148,22 @@ class Handle:
     ) -> None:
         self.close()
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise KeyTypeError(f"{self._path}: an open handle can't be copied or pickled; pass its path and open that")
+
     def __del__(self) -> None:
         # A handle whose opening failed has no attribute to look at.
         if getattr(self, "_refusal", self) is None:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-            with suppress(JournalError):
-                self.close()
+            try:
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                with suppress(JournalError):
+                    self.close()
 
     def _require_open(self) -> None:
         if self._refusal is not None:
-            raise self._refusal
+            # One error, raised by many: without the traces of the others it doesn't grow.
+            raise self._refusal.with_traceback(None)
 
     def _require_opened(self) -> Opened:
         self._require_open()
@@ -135,9 +184,23 @@ class Handle:
         return sync == "always"
 
     def _start_syncer(self) -> None:
-        if self._opened is not None and not self._has_syncer:
-            self._has_syncer = True
-            self._run(Syncer(self._opened.log, self._options.sync_interval_ms / 1000), "journalkit-syncer")
+        if self._has_syncer or self._opened is None:
+            return
+        with self._guard:
+            self._require_open()
+            if not self._has_syncer:
+                self._run(Syncer(self._opened.log, self._options.sync_interval_ms / 1000), "journalkit-syncer")
+                self._has_syncer = True
 
     def _run(self, stepper: Stepper, name: str) -> None:
         self._backgrounds.append((stepper, Background(stepper, name)))
+
+
+def _release(opened: Opened) -> None:
+    """Give the lock back when no write and no publishing is under way, however long that takes."""
+    while True:
+        # It raises again as long as a write hangs, which it waits for a while each time.
+        with suppress(StorageError):
+            opened.log.close()
+            break
+    opened.close()

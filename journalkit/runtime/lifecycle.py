@@ -7,9 +7,14 @@ for fork and exit can only be asked for once, so they keep a weak set.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import weakref
 from typing import Protocol
+
+from journalkit.errors import JournalError
+
+_log = logging.getLogger("journalkit.lifecycle")
 
 
 class Closable(Protocol):
@@ -25,6 +30,7 @@ class Closable(Protocol):
 
 
 _open: weakref.WeakValueDictionary[int, Closable] = weakref.WeakValueDictionary()
+_forked_from: list[int] = []
 
 
 def register(handle: Closable) -> None:
@@ -37,15 +43,25 @@ def unregister(handle: Closable) -> None:
     _open.pop(id(handle), None)
 
 
+def was_forked() -> bool:
+    """Whether this process is a fork, so that files opened before it may belong to the parent."""
+    return bool(_forked_from)
+
+
 def _after_in_child() -> None:
+    _forked_from.append(os.getppid())
     for handle in list(_open.values()):
         handle.forbid()
     _open.clear()
 
 
 def _at_exit() -> None:
+    """Close what is still open. One that can't be closed properly doesn't keep the others from it."""
     for handle in list(_open.values()):
-        handle.close()
+        try:
+            handle.close()
+        except JournalError as error:
+            _log.warning("a store was not closed properly at exit: %s", error)
 
 
 os.register_at_fork(after_in_child=_after_in_child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import Final
 
 from journalkit.errors import KeyTypeError, KeyValueError
@@ -13,32 +14,46 @@ from journalkit.fs.posix import PosixFileSystem
 
 MEMORY: Final = "memory://"
 MODES: Final = ("rw", "r")
-_MEMORY_DIRECTORY: Final = "/store"
+_PACKAGE: Final = __name__.partition(".")[0]
 
 
-def resolve(path: str | os.PathLike[str], fs: FileSystem | None) -> tuple[str, FileSystem]:
-    """Return the directory and the file system that a path names.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a handle lives: `name` as it was given, `directory` for the file system, wherever the process goes."""
+
+    name: str
+    directory: str
+    fs: FileSystem
+
+
+def resolve(path: str | os.PathLike[str], fs: FileSystem | None) -> Place:
+    """Return what a path names.
 
     Raises:
         UsageError: The path is no str, or of a scheme that isn't known.
     """
+    name = path.__fspath__() if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
+        raise KeyTypeError(f"path={path!r} is neither a str nor a path")
+    if name == MEMORY and fs is None:
+        return Place(name, name, MemoryFileSystem())
+    if "://" in name:
+        raise KeyValueError(f"{name!r}: a store lives in a directory or in {MEMORY!r}")
     try:
-        place = os.fspath(path)
-        place.encode()
-    except (TypeError, AttributeError, UnicodeEncodeError):
-        raise KeyTypeError(f"path={path!r} is neither a str nor a path") from None
-    if place == MEMORY and fs is None:
-        return _MEMORY_DIRECTORY, MemoryFileSystem()
-    if "://" in place:
-        raise KeyValueError(f"{place!r}: a store lives in a directory or in {MEMORY!r}")
-    if not place or "\0" in place:
-        raise KeyValueError(f"path={place!r} names no directory")
-    return place, fs if fs is not None else PosixFileSystem()
+        is_path = bool(name) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        is_path = False
+    if not is_path:
+        raise KeyValueError(f"path={path!r} names no directory")
+    if fs is not None:
+        return Place(name, name, fs)
+    # Not abspath, which takes ".." apart by its spelling: behind a symbolic link that is another directory.
+    return Place(name, os.path.join(os.getcwd(), name) if not os.path.isabs(name) else name, PosixFileSystem())
 
 
 def caller() -> str:
     """Return "file:line" of the code outside journalkit that called."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("journalkit"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -7,12 +7,14 @@ and aren't visible yet. It raises ConflictError to refuse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import chain
 from typing import TypeAlias
 
 from journalkit.errors import ConflictError
+from journalkit.format.keys import USER_FIRST
 from journalkit.log.commit import Commit
-from journalkit.store.layers import Layers
+from journalkit.store.layers import Frozen, Layers
 from journalkit.store.reading import Decoder
 from journalkit.types import ABSENT, Absent, Key, Value
 
@@ -77,6 +79,36 @@ class Checks:
                 raise ConflictError(f"key {key!r} isn't what was expected; read it again and retry")
 
         return check
+
+    def still_last(self, state: Frozen, encoded_key: bytes, before: bytes) -> Check:
+        """The key that was the last one in `state` still is, with the same value."""
+
+        def check(_last_lsn: int, earlier: Sequence[Commit]) -> None:
+            if self._current(encoded_key, earlier) != before or any(
+                key > encoded_key for key in self._set_since(state, earlier)
+            ):
+                raise ConflictError("the last key is another one meanwhile; try again")
+
+        return check
+
+    def no_others(self, state: Frozen, keys: Container[bytes]) -> Check:
+        """No key but these was set since `state`."""
+
+        def check(_last_lsn: int, earlier: Sequence[Commit]) -> None:
+            if any(key not in keys for key in self._set_since(state, earlier)):
+                raise ConflictError("other keys were set meanwhile; try again")
+
+        return check
+
+    def _set_since(self, state: Frozen, earlier: Sequence[Commit]) -> Iterator[bytes]:
+        """Yield at least every user key that was set behind `state` and may be there."""
+        written = self._layers.written_since(state)
+        if written is None:
+            raise ConflictError("a fold came between; try again")
+        placed = (mutation for commit in earlier for mutation in commit.mutations)
+        for key, value in chain(written, placed):
+            if value is not None and key >= USER_FIRST:
+                yield key
 
     def nothing_since(self, lsn: int) -> Check:
         """No record has a place behind `lsn`."""

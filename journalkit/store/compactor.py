@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 
 from journalkit.clock import Clock
-from journalkit.errors import ClosedError, JournalError, StorageError, StoreFullError
+from journalkit.errors import ClosedError, FencedError, JournalError, StorageError, StoreFullError
 from journalkit.format.manifest import Manifest, SnapshotEntry
 from journalkit.format.names import segment_name, table_name
 from journalkit.format.table import TableInfo
@@ -90,9 +90,7 @@ class Compactor:
 
     def statistics(self) -> CompactorStatistics:
         """Return counts since the store was opened."""
-        return CompactorStatistics(
-            self._folds, self._failures, self._last_error, self._emergencies, self._bytes_folded
-        )
+        return CompactorStatistics(self._folds, self._failures, self._last_error, self._emergencies, self._bytes_folded)
 
     # When
 
@@ -108,7 +106,10 @@ class Compactor:
         since_s = layers.unfolded_since_s
         if since_s is not None and self._clock.monotonic_s() - since_s >= options.max_age_s:
             return "age"
-        if layers.lsn > self.snapshot_lsn and len(self._journal.position.ended) >= SEGMENTS_MAX:
+        # Older segments may be kept for older snapshots; folding doesn't make them fewer.
+        snapshot_lsn = self.snapshot_lsn
+        ends = (entry.end for entry in self._journal.position.ended)
+        if sum(end is not None and end.last_lsn > snapshot_lsn for end in ends) >= SEGMENTS_MAX:
             return "segments"
         return ""
 
@@ -123,15 +124,23 @@ class Compactor:
         if self._clock.monotonic_s() < self._not_before_s:
             return LOOK_AGAIN_S
         try:
-            if self._journal.wants_next:
-                self._journal.prepare_next()
             if self.due():
                 self.compact()
+            if self._journal.wants_next:
+                self._prepare_segment()
         except ClosedError:
             return LOOK_AGAIN_S
-        except JournalError as error:
+        except Exception as error:  # noqa: BLE001 - whatever ended this fold, the next is tried; statistics tell why
             self._back_off(error)
         return LOOK_AGAIN_S
+
+    def _prepare_segment(self) -> None:
+        try:
+            self._journal.prepare_next()
+        except StoreFullError:
+            with self._one_at_a_time:
+                self._make_room()
+            raise
 
     def _back_off(self, error: Exception) -> None:
         self._failures_in_a_row += 1
@@ -143,6 +152,13 @@ class Compactor:
     def cancel(self) -> None:
         """Make a fold in progress give up at its next block, and every later one at once."""
         self._cancelled = True
+
+    def rest(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` until no fold runs, and return whether that is so."""
+        if not self._one_at_a_time.acquire(timeout=timeout_s):
+            return False
+        self._one_at_a_time.release()
+        return True
 
     # How
 
@@ -156,18 +172,31 @@ class Compactor:
             StoreFullError: No room. What is live stays; older snapshots were
                 given up to make room, if there were any.
             CorruptionError: A block underneath is damaged; what is live stays.
+            ClosedError: The store was closed meanwhile; what is live stays.
             FencedError, StorageError: From the log or the manifest.
         """
         with self._one_at_a_time:
+            self._pace()
             try:
                 self._fold()
-            except StoreFullError:
-                self._failures += 1
+                self._prune(self._options.keep_snapshots)
+            except ClosedError:
+                raise
+            except StoreFullError as error:
+                self._note(error)
                 self._make_room()
                 raise
-            except JournalError:
-                self._failures += 1
+            except JournalError as error:
+                self._note(error)
                 raise
+            except OSError as error:
+                self._note(error)
+                raise StorageError(f"{self._directory}: a fold failed ({error}); try again", cause=error) from error
+            self._last_error, self._failures_in_a_row = "", 0
+
+    def _note(self, error: Exception) -> None:
+        self._failures += 1
+        self._last_error = str(error)
 
     def _fold(self) -> None:
         with contextlib.suppress(StoreFullError):
@@ -187,8 +216,6 @@ class Compactor:
         finally:
             if not published:
                 self._layers.abandon_fold(folded)
-        self._last_error, self._failures_in_a_row = "", 0
-        self._prune(self._options.keep_snapshots)
 
     def _write_table(self, folded: Frozen) -> Table:
         manifest = self._keeper.current
@@ -196,9 +223,10 @@ class Compactor:
         upper += [table.scan(None, None) for table in folded.tables[:-1]]
         base = folded.tables[-1] if folded.tables else None
         salt = int.from_bytes(self._clock.random_bytes(4), "little")
+        number = manifest.next_table
         try:
             with TableWriter(
-                self._fs, self._directory, manifest.next_table, store_uuid=manifest.store, lsn=folded.lsn, salt=salt
+                self._fs, self._directory, number, store_uuid=manifest.store, lsn=folded.lsn, salt=salt
             ) as writer:
                 fold(writer, merge_entries(upper), base, drop_tombstones=True, step=self._pace)
                 self._pace()
@@ -206,13 +234,12 @@ class Compactor:
             table = Table.open(self._fs, self._directory, info, manifest.store, self._cache)
             self._pace()
             table.verify(from_device=True)
-        except JournalError:
+        except BaseException as error:
+            # No manifest names it.
+            self._unlink(table_name(number))
+            if isinstance(error, OSError) and is_full(error):
+                raise store_full(self._fs, self._directory, folded_bytes(folded), error) from error
             raise
-        except OSError as error:
-            if is_full(error):
-                needed = folded_bytes(folded)
-                raise store_full(self._fs, self._directory, needed, error) from error
-            raise StorageError(f"{self._directory}: a snapshot could not be written ({error})", cause=error) from error
         return table
 
     def _pace(self) -> None:
@@ -232,12 +259,10 @@ class Compactor:
 
         try:
             self._keeper.publish(add)
-        except StorageError:
-            # Whether the manifest names the table is unknown: it stays, and the next open knows.
-            raise
-        except JournalError:
+        except (StoreFullError, FencedError):
             self._unlink(table_name(info.number))
             raise
+        # After any other error it is unknown whether the manifest names the table: it stays, and the next open knows.
 
     # Pruning
 
@@ -247,17 +272,16 @@ class Compactor:
         kept, dropped = manifest.snapshots[:keep_snapshots], manifest.snapshots[keep_snapshots:]
         through_lsn = kept[-1].lsn if kept else 0
         ended = self._journal.position.ended
-        gone_lsn = max(
-            (e.end.last_lsn for e in ended if e.end is not None and e.end.last_lsn <= through_lsn), default=0
-        )
-        if not dropped and gone_lsn <= manifest.pruned_lsn:
+        gone = (entry.end.last_lsn for entry in ended if entry.end is not None and entry.end.last_lsn <= through_lsn)
+        gone_lsn = max([manifest.pruned_lsn, *gone])
+        if not dropped and gone_lsn == manifest.pruned_lsn:
             return
 
         def drop(current: Manifest) -> Manifest:
             return current.next_generation(
                 snapshots=kept,
                 segments=self._journal.entries(gone_lsn),
-                pruned_lsn=max(current.pruned_lsn, gone_lsn),
+                pruned_lsn=gone_lsn,
                 durable_lsn=self._journal.durable_lsn,
             )
 
@@ -281,7 +305,7 @@ class Compactor:
         if len(self._keeper.current.snapshots) > _EMERGENCY_SNAPSHOTS:
             self._emergencies += 1
             _log.warning("the disk is full: only the newest snapshot of %s is kept", self._directory)
-        with contextlib.suppress(JournalError):
+        with contextlib.suppress(JournalError, OSError):
             self._prune(_EMERGENCY_SNAPSHOTS)
 
 

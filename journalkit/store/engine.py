@@ -13,11 +13,11 @@ from journalkit.clock import Clock
 from journalkit.format.manifest import Manifest
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
 from journalkit.options import Options
-from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.reader import open_for_reading
 from journalkit.recovery.replay import Replay
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
+from journalkit.runtime.request import check_codec, durable_lsn
 from journalkit.snapshot.cache import BlockCache
 from journalkit.store.compactor import REPLAY_BYTES_PER_S, Compactor
 from journalkit.store.layers import Layers
@@ -35,7 +35,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An open store's parts. `writing` is None for a reader."""
+    """An open store's parts. `writing` is None for a reader, `seen_durable_lsn` is what a reader saw to be durable."""
 
     path: str
     options: Options
@@ -45,6 +45,7 @@ class Engine:
     manifest: Callable[[], Manifest]
     clock: Clock
     writing: Writing | None
+    seen_durable_lsn: int
 
 
 def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
@@ -70,15 +71,14 @@ def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Option
         replay_bytes_per_s=rate,
     )
     writing = Writing(opened, compactor)
-    return Engine(path, options, layers, cache, opened.report, lambda: opened.keeper.current, clock, writing)
+    return Engine(path, options, layers, cache, opened.report, lambda: opened.keeper.current, clock, writing, 0)
 
 
-def open_reader(
-    fs: ReadableFileSystem, path: str, mode: RecoveryMode, options: Options, clock: Clock
-) -> Engine:
+def open_reader(fs: ReadableFileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
     """Look at a store beside whoever writes it; raises as `recovery.reader.open_for_reading` does."""
     cache = BlockCache(options.cache_bytes // 2)
-    found, report, replay = open_for_reading(fs, path, "store", mode, cache, clock, lambda: Replay(path))
+    found, report, replay = open_for_reading(fs, path, request.kind, request.mode, cache, clock, lambda: Replay(path))
+    check_codec(found.manifest, request, path)
     layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
     layers.load(replay.entries, found.snapshot.tables, lsn=report.last_lsn, payload_bytes=replay.payload_bytes)
-    return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None)
+    return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None, durable_lsn(found))

@@ -17,6 +17,7 @@ from journalkit.clock import Clock
 from journalkit.log.commit import Commit
 from journalkit.snapshot.merge import merge_entries
 from journalkit.snapshot.reader import Table
+from journalkit.store.failures import told, unreadable
 from journalkit.store.hot import HotEntries
 from journalkit.store.memtable import MemTable
 from journalkit.types import ABSENT, Absent
@@ -36,10 +37,13 @@ class Frozen:
             value = memtable.entries.get(key, ABSENT)
             if value is not ABSENT:
                 return value
-        for table in self.tables:
-            found = table.get(key)
-            if found is not ABSENT:
-                return found
+        try:
+            for table in self.tables:
+                found = table.get(key)
+                if found is not ABSENT:
+                    return found
+        except OSError as error:
+            raise unreadable(error) from error
         return ABSENT
 
     def scan(
@@ -48,7 +52,8 @@ class Frozen:
         """Yield each key of the range once with its newest value; deletions included."""
         layers = [m.scan(start, stop, reverse=reverse) for m in self.memtables if m.entries]
         layers += [table.scan(start, stop, reverse=reverse) for table in self.tables]
-        return merge_entries(layers, reverse=reverse)
+        merged = merge_entries(layers, reverse=reverse)
+        return told(merged) if self.tables else merged
 
 
 class Layers:
@@ -64,6 +69,7 @@ class Layers:
         self._clock = clock
         self._lock = threading.Lock()
         self._applying: tuple[list[Commit], int] | None = None
+        self._fold_began_s = 0.0
         self.unfolded_since_s: float | None = None
 
     def load(
@@ -107,11 +113,14 @@ class Layers:
         known = hot.young.get(key) or hot.get_old(key)
         if known is not None:
             return known
-        for table in tables:
-            found = table.get(key)
-            if found is not ABSENT:
-                hot.keep(key, ABSENT if found is None else found)
-                return found
+        try:
+            for table in tables:
+                found = table.get(key)
+                if found is not ABSENT:
+                    hot.keep(key, ABSENT if found is None else found)
+                    return found
+        except OSError as error:
+            raise unreadable(error) from error
         hot.keep(key, ABSENT)
         return ABSENT
 
@@ -167,6 +176,19 @@ class Layers:
             self.active = MemTable({}, active.last_lsn, 0)
         return Frozen(active.last_lsn, self.frozen, self.tables)
 
+    def written_since(self, state: Frozen) -> Iterator[tuple[bytes, bytes | None]] | None:
+        """Yield at least every entry that was written since `state` was frozen, None if that can't be told any more.
+
+        Under the log's leadership, so that nothing is written meanwhile.
+        """
+        with self._lock:
+            self._finish_applying()
+            memtables, tables = (self.active, *self.frozen), self.tables
+        if tables != state.tables:
+            return None
+        newer = [memtable for memtable in memtables if memtable not in state.memtables]
+        return (entry for memtable in newer for entry in memtable.entries.items())
+
     def _merge_small(self) -> None:
         """Merge the newest frozen memtable into its neighbour while they are of a size; who froze them keeps theirs."""
         while True:
@@ -190,7 +212,7 @@ class Layers:
             state = self._freeze()
             for memtable in state.memtables:
                 memtable.folding = True
-            self.unfolded_since_s = None
+            self._fold_began_s = self._clock.monotonic_s()
             return state
 
     def end_fold(self, folded: Frozen, tables: tuple[Table, ...]) -> None:
@@ -199,11 +221,11 @@ class Layers:
             self.tables = tables
             self._hot = HotEntries(self._hot_bytes)
             self.frozen = tuple(memtable for memtable in self.frozen if memtable not in folded.memtables)
+            # What came during the fold may be a little younger than this.
+            self.unfolded_since_s = self._fold_began_s if self.frozen or self.active.entries else None
 
     def abandon_fold(self, folded: Frozen) -> None:
         """The fold failed: everything stays where it is."""
         with self._lock:
             for memtable in folded.memtables:
                 memtable.folding = False
-            if folded.memtables and self.unfolded_since_s is None:
-                self.unfolded_since_s = self._clock.monotonic_s()

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from journalkit.clock import Clock, SystemClock
-from journalkit.errors import UsageError
 from journalkit.fs.interface import FileSystem
 from journalkit.options import MIB, Compaction, Duration, Options, seconds
-from journalkit.recovery.plan import RECOVERY_MODES, RecoveryMode
+from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.writer import OpenRequest
-from journalkit.runtime.place import MODES, caller, resolve
+from journalkit.runtime.place import caller, resolve
+from journalkit.runtime.request import check_mode, check_request
 from journalkit.store.engine import open_reader, open_writer
 from journalkit.store.store import Store
 from journalkit.types import Sync
@@ -100,24 +100,27 @@ def open_store(
         segment_bytes_max=segment_bytes_max,
         cache_bytes=cache_bytes,
     )
-    if mode not in MODES:
-        raise UsageError(f"mode={mode!r} is none of {', '.join(MODES)}")
-    if recovery not in RECOVERY_MODES:
-        raise UsageError(f"recovery={recovery!r} is none of {', '.join(RECOVERY_MODES)}")
-    place, disk = resolve(path, fs)
-    hands = clock if clock is not None else SystemClock()
-    opened_at = caller()
-    if mode == "r":
-        return Store(open_reader(disk, place, recovery, options, hands), opened_at=opened_at)
-    request = OpenRequest(
-        kind="store",
-        create=create,
-        codec=codec,
-        mode=recovery,
-        metadata=metadata,
-        trust_filesystem=trust_filesystem,
-        segment_bytes_max=segment_bytes_max,
-        opened_at=opened_at,
-        deep=check_all,
+    check_mode(mode)
+    request = check_request(
+        OpenRequest(
+            kind="store",
+            create=create,
+            codec=codec,
+            mode=recovery,
+            metadata=metadata,
+            trust_filesystem=trust_filesystem,
+            segment_bytes_max=segment_bytes_max,
+            opened_at=caller(),
+            deep=check_all,
+        )
     )
-    return Store(open_writer(disk, place, request, options, hands), opened_at=opened_at)
+    place = resolve(path, fs)
+    hands = clock if clock is not None else SystemClock()
+    begin = open_reader if mode == "r" else open_writer
+    engine = begin(place.fs, place.directory, request, options, hands)
+    try:
+        return Store(engine, name=place.name, opened_at=request.opened_at)
+    except BaseException:
+        if engine.writing is not None:
+            engine.writing.opened.close()
+        raise

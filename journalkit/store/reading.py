@@ -21,6 +21,7 @@ from journalkit.format.keys import (
     encode_key,
     keyspace_bounds,
     prefix_bounds,
+    reserved_key,
     reserved_name,
 )
 from journalkit.format.malformed import MalformedError
@@ -44,6 +45,13 @@ def encoded_range(start: Key | None, stop: Key | None, prefix: Key | None) -> tu
         bound = encode_key(stop)
         high = bound if high is None else min(high, bound)
     return low, high
+
+
+def offset_key(name: str) -> bytes:
+    """Return the encoded key of an input's position. Raises UsageError if it can't be a name."""
+    if type(name) is not str:
+        raise KeyTypeError(f"an input is named by a str, not by {name!r}")
+    return reserved_key(Keyspace.OFFSETS, name)
 
 
 def check_limit(limit: int | None) -> None:
@@ -190,9 +198,12 @@ class OrderedReads(Mapping[Key, Value]):
 
 
 class OrderedKeys(KeysView[Key]):
-    """`keys()` in order, in both directions."""
+    """`keys()` in order, in both directions, frozen when the iteration begins."""
 
     _mapping: OrderedReads
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._mapping)
 
     def __reversed__(self) -> Iterator[Key]:
         return reversed(self._mapping)
@@ -220,3 +231,7 @@ class OrderedValues(ValuesView[Value]):
 
     def __reversed__(self) -> Iterator[Value]:
         return (value for _, value in self._mapping.scan(reverse=True))
+
+    def __contains__(self, wanted: object) -> bool:
+        # The inherited one reads key by key: one that goes meanwhile would be a KeyError.
+        return any(value is wanted or value == wanted for value in self)

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from journalkit.errors import JournalError, RecordTooLargeError, UsageError
+from journalkit.errors import JournalError, KeyTypeError, RecordTooLargeError, UsageError
 from journalkit.format.batch import ENTRY_BYTES, encode_batch, encode_one
 from journalkit.format.codec import CborCodec, codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
-from journalkit.format.keys import Keyspace, encode_key, reserved_key
+from journalkit.format.keys import encode_key
 from journalkit.log.commit import Commit
 from journalkit.log.log import Log
 from journalkit.options import check_sync
@@ -27,8 +27,9 @@ from journalkit.runtime.handle import Handle
 from journalkit.store.batch import Batch
 from journalkit.store.checks import Check, Checks, MissingKeyError
 from journalkit.store.engine import Engine
+from journalkit.store.failures import unreadable
 from journalkit.store.layers import Frozen
-from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, offset_key
 from journalkit.store.statistics import StoreStatistics, gather
 from journalkit.store.transaction import Transaction
 from journalkit.store.updates import AtomicUpdates
@@ -43,7 +44,7 @@ class Store(Handle, AtomicUpdates):
     `sync="always"`, a write that returned survives a power cut.
     """
 
-    def __init__(self, engine: Engine, *, opened_at: str) -> None:
+    def __init__(self, engine: Engine, *, name: str, opened_at: str) -> None:
         """Use `journalkit.open`."""
         writing = engine.writing
         codec = codec_named(engine.manifest().codec)
@@ -59,9 +60,11 @@ class Store(Handle, AtomicUpdates):
         self._offset_values = Decoder(self._offset_codec, engine.path)
         self._checks = Checks(engine.layers, self._values)
         self._transactions: dict[int, Transaction] = {}
-        super().__init__(engine.path, engine.options, writing.opened if writing else None, opened_at)
-        if writing and engine.options.compaction == "thread":
-            self._run(writing.compactor, "journalkit-compactor")
+        super().__init__(name, engine.options, writing.opened if writing else None, opened_at)
+        if writing:
+            self._rests.append(writing.compactor.rest)
+            if engine.options.compaction == "thread":
+                self._run(writing.compactor, "journalkit-compactor")
 
     # Where it stands
 
@@ -83,7 +86,7 @@ class Store(Handle, AtomicUpdates):
     @property
     def durable_lsn(self) -> Lsn:
         """The last record that is known to survive a power cut."""
-        return self._log.durable_lsn if self._log is not None else self._engine.manifest().durable_lsn
+        return self._log.durable_lsn if self._log is not None else self._engine.seen_durable_lsn
 
     @property
     def snapshot_lsn(self) -> Lsn:
@@ -121,7 +124,7 @@ class Store(Handle, AtomicUpdates):
             CorruptionError: The block that would hold it is damaged.
         """
         if self._refusal is not None:
-            raise self._refusal
+            self._require_open()
         encoded_key = encode_key(key)
         layers = self._layers
         encoded = layers.active.entries.get(encoded_key, ABSENT)
@@ -139,8 +142,7 @@ class Store(Handle, AtomicUpdates):
         return View(self._freeze(), self._values, self._offset_values)
 
     def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
-        if self._refusal is not None:
-            raise self._refusal
+        self._require_open()
         return self._layers.get(encoded_key)
 
     def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
@@ -210,21 +212,24 @@ class Store(Handle, AtomicUpdates):
 
         An empty batch writes nothing and returns the current LSN.
         """
+        if not isinstance(batch, Batch):
+            raise KeyTypeError(f"write takes a journalkit.Batch, not {type(batch).__name__}; for a mapping use update")
         encode = self._encode_value
         mutations: list[tuple[bytes, bytes | None]] = [
             (encode_key(key), None if value is ABSENT else encode(value)) for key, value in batch.changes
         ]
         for name, position in batch.offsets.items():
-            mutations.append((reserved_key(Keyspace.OFFSETS, name), self._offset_codec.encode(position)))
+            mutations.append((offset_key(name), self._offset_codec.encode(position)))
         return self._commit(mutations, sync, None)
 
     def update(  # type: ignore[override]  # one signature for what the base spells as six overloads
-        self, other: Mapping[Key, Value] | Iterable[tuple[Key, Value]] = (), /, **more: Value
+        self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value
     ) -> None:
         """Set several keys in one record: all or nothing."""
         encode = self._encode_value
-        entries = dict(other, **more)
-        self._commit([(encode_key(key), encode(value)) for key, value in entries.items()], None, None)
+        # One scan of a mapping: key by key another thread could come between. And no dict, to which True is 1.
+        pairs = [*(other.items() if isinstance(other, Mapping) else other), *more.items()]
+        self._commit([(encode_key(key), encode(value)) for key, value in pairs], None, None)
 
     def commit_read(
         self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, read_at_lsn: Lsn | None
@@ -266,7 +271,9 @@ class Store(Handle, AtomicUpdates):
 
     def end(self, transaction: Transaction) -> None:
         """Forget this thread's transaction. For `Transaction`."""
-        self._transactions = {thread: tx for thread, tx in self._transactions.items() if tx is not transaction}
+        ident = transaction.thread.ident
+        if ident is not None and self._transactions.get(ident) is transaction:
+            del self._transactions[ident]
 
     def freeze(self) -> Frozen:
         """Return the state as it is now, encoded. For journalkit's own layers."""
@@ -294,14 +301,24 @@ class Store(Handle, AtomicUpdates):
 
         Raises:
             CorruptionError: A block is damaged.
+            StorageError: It can't be read.
             JournalError: LSNs are out of order: a bug in journalkit.
         """
         state = self._freeze()
-        for table in state.tables:
-            table.verify()
-        ladder = (self.pruned_lsn, self.snapshot_lsn, state.lsn)
-        if list(ladder) != sorted(ladder) or self.durable_lsn < self.snapshot_lsn:
-            raise JournalError(f"{self.path}: LSNs are out of order: pruned, snapshot, visible = {ladder}")
+        try:
+            for table in state.tables:
+                table.verify()
+        except OSError as error:
+            raise unreadable(error) from error
+        # In this order: each may grow meanwhile, and none beyond one that is read after it.
+        manifest = self._engine.manifest()
+        snapshot_lsn = manifest.snapshots[0].lsn if manifest.snapshots else 0
+        ladder = (manifest.pruned_lsn, snapshot_lsn, self.durable_lsn, self.lsn)
+        if list(ladder) != sorted(ladder):
+            raise JournalError(
+                f"{self.path}: LSNs are out of order: pruned, snapshot, durable, visible = {ladder}; "
+                "this is a bug in journalkit, please report it"
+            )
 
     def statistics(self) -> StoreStatistics:
         """Return counts and sizes. O(segments)."""
@@ -315,14 +332,19 @@ class Store(Handle, AtomicUpdates):
 
     # Guards
 
-    def _before_close(self) -> None:
+    def _before_release(self) -> None:
         if self._engine.writing is not None:
             self._engine.writing.compactor.cancel()
 
     def _require_writable(self) -> Log:
         log = self._require_log()
-        if threading.get_ident() in self._transactions:
-            raise UsageError("this thread is in a transaction of this store; write through the transaction")
+        ident = threading.get_ident()
+        transaction = self._transactions.get(ident)
+        if transaction is not None:
+            if transaction.thread is threading.current_thread():
+                raise UsageError("this thread is in a transaction of this store; write through the transaction")
+            # A thread ended inside its transaction, and this one was given its number.
+            del self._transactions[ident]
         return log
 
 
@@ -332,5 +354,3 @@ def _too_large(size_bytes: int) -> RecordTooLargeError:
         size_bytes=size_bytes,
         limit_bytes=PAYLOAD_BYTES_MAX,
     )
-
-

@@ -8,6 +8,7 @@ never conflicts.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, MutableMapping
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,10 +17,10 @@ from sortedcontainers import SortedDict
 
 from journalkit.errors import UsageError
 from journalkit.format.codec import Codec
-from journalkit.format.keys import Keyspace, encode_key, reserved_key
+from journalkit.format.keys import encode_key
 from journalkit.snapshot.merge import merge_entries
 from journalkit.store.layers import Frozen
-from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, OrderedReads
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, OrderedReads, offset_key
 from journalkit.types import ABSENT, Absent, Key, Lsn, Sync, Value
 
 
@@ -49,7 +50,8 @@ class Transaction(OrderedReads, MutableMapping[Key, Value]):
     """A mapping that is the store at one moment, with this transaction's own changes.
 
     Used in a `with` block, by one thread. `lsn` is the record's LSN once it is
-    committed, 0 before, and 0 for one that wrote nothing.
+    committed, 0 before, and 0 for one that wrote nothing. `thread` is the one
+    that is in its block.
     """
 
     def __init__(
@@ -71,10 +73,13 @@ class Transaction(OrderedReads, MutableMapping[Key, Value]):
         self._writes: SortedDict = SortedDict()
         self._base: Frozen | None = None
         self._is_open = False
+        self.thread = threading.current_thread()
         self.lsn: Lsn = 0
 
     def __enter__(self) -> Self:
+        self.thread = threading.current_thread()
         self._host.begin(self)
+        self.lsn = 0
         self._is_open = True
         return self
 
@@ -83,11 +88,11 @@ class Transaction(OrderedReads, MutableMapping[Key, Value]):
     ) -> None:
         self._is_open = False
         self._host.end(self)
-        if kind is None and self._writes:
-            read_at_lsn = self._base.lsn if self._base is not None else None
-            self.lsn = self._host.commit_read(list(self._writes.items()), self._sync, read_at_lsn)
+        writes, base = list(self._writes.items()), self._base
         self._writes.clear()
         self._base = None
+        if kind is None and writes:
+            self.lsn = self._host.commit_read(writes, self._sync, base.lsn if base is not None else None)
 
     # Reads
 
@@ -167,7 +172,7 @@ class TransactionOffsets(MutableMapping[str, Value]):
         return self._transaction._offset_values.offsets(self._transaction._entries(*OFFSETS_RANGE))
 
     def __getitem__(self, name: str) -> Value:
-        encoded = self._transaction._encoded(reserved_key(Keyspace.OFFSETS, name))
+        encoded = self._transaction._encoded(offset_key(name))
         if encoded is None or encoded is ABSENT:
             raise KeyError(name)
         return self._transaction._offset_values.value(name, encoded)
@@ -175,11 +180,11 @@ class TransactionOffsets(MutableMapping[str, Value]):
     def __setitem__(self, name: str, value: Value) -> None:
         self._transaction._require_open()
         encoded = self._transaction._offset_codec.encode(value)
-        self._transaction._writes[reserved_key(Keyspace.OFFSETS, name)] = encoded
+        self._transaction._writes[offset_key(name)] = encoded
 
     def __delitem__(self, name: str) -> None:
         self[name]
-        self._transaction._writes[reserved_key(Keyspace.OFFSETS, name)] = None
+        self._transaction._writes[offset_key(name)] = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
@@ -188,5 +193,4 @@ class TransactionOffsets(MutableMapping[str, Value]):
         return len(self._all())
 
     def __repr__(self) -> str:
-        return repr(self._all())
-
+        return f"<offsets of {self._transaction!r}>"

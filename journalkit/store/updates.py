@@ -17,9 +17,9 @@ from journalkit.errors import ConflictError
 from journalkit.format.codec import Codec
 from journalkit.format.keys import USER_FIRST, encode_key
 from journalkit.store.checks import Check, Checks, is_there
+from journalkit.store.layers import Frozen
 from journalkit.store.reading import OrderedReads
 from journalkit.store.transaction import Transaction
-from journalkit.store.view import View
 from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
 
 TRANSACT_ATTEMPTS: Final = 100
@@ -40,7 +40,7 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
         """Append encoded mutations as one record, if the check lets them."""
 
     @abstractmethod
-    def view(self) -> View:
+    def _freeze(self) -> Frozen:
         """Return the state as it is now."""
 
     @abstractmethod
@@ -94,12 +94,15 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
     def popitem(self) -> tuple[Key, Value]:
         """Remove the last key and return it with its value; atomic. Raises KeyError if the store is empty."""
         while True:
-            view = self.view()
-            last = next(view.scan(reverse=True, limit=1), None)
-            if last is None:
+            state = self._freeze()
+            entries = state.scan(USER_FIRST, None, reverse=True)
+            encoded_key, encoded = next((entry for entry in entries if entry[1] is not None), (b"", None))
+            if encoded is None:
                 raise KeyError("popitem(): the store is empty")
+            key = self._values.key(encoded_key)
+            last = key, self._values.value(key, encoded)
             with suppress(ConflictError):
-                self._commit([(encode_key(last[0]), None)], None, self._checks.nothing_since(view.lsn))
+                self._commit([(encoded_key, None)], None, self._checks.still_last(state, encoded_key, encoded))
                 return last
 
     def setdefault(self, key: Key, default: Value = None) -> Value:
@@ -114,8 +117,14 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
 
     def clear(self) -> None:
         """Remove every key, in one record; input positions stay. O(n)."""
-        keys = [(key, None) for key, value in self._entries(USER_FIRST, None) if value is not None]
-        self._commit(list(keys), None, None)
+        while True:
+            state = self._freeze()
+            gone: dict[bytes, bytes | None] = {
+                key: None for key, value in state.scan(USER_FIRST, None) if value is not None
+            }
+            with suppress(ConflictError):
+                self._commit(list(gone.items()), None, self._checks.no_others(state, gone))
+                return
 
     def transact(self, function: Callable[[Transaction], _Result], *, attempts: int = TRANSACT_ATTEMPTS) -> _Result:
         """Run `function(tx)` in a transaction, again if it was overtaken, and return what it returned.

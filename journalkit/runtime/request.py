@@ -1,0 +1,78 @@
+"""What a caller asks for when opening, checked before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from journalkit.errors import KeyTypeError, KeyValueError, UnsupportedFormatError, UsageError
+from journalkit.format.codec import CborCodec, codec_named
+from journalkit.format.manifest import Manifest
+from journalkit.recovery.look import Found
+from journalkit.recovery.plan import RECOVERY_MODES
+from journalkit.recovery.writer import OpenRequest
+from journalkit.runtime.place import MODES
+
+METADATA_BYTES_MAX: Final = 32 * 1024
+"""Every manifest holds the metadata, and a full disk's reserve has to hold two manifests."""
+
+
+def check_mode(mode: str) -> None:
+    """Raise UsageError unless a store can be opened in this mode."""
+    if mode not in MODES:
+        raise UsageError(f"mode={mode!r} is none of {', '.join(MODES)}")
+
+
+def check_request(request: OpenRequest) -> OpenRequest:
+    """Return the request if it makes sense for some store.
+
+    Raises:
+        UsageError: There is no such recovery mode or codec, or the metadata can't be stored.
+    """
+    if request.mode not in RECOVERY_MODES:
+        raise UsageError(f"recovery={request.mode!r} is none of {', '.join(RECOVERY_MODES)}")
+    if request.codec is not None:
+        _check_codec(request.codec)
+    if request.metadata is not None:
+        _check_metadata(request.metadata)
+    return request
+
+
+def check_codec(manifest: Manifest, request: OpenRequest, path: str) -> None:
+    """Raise UsageError if the request names another codec than the store's."""
+    if request.codec not in (None, manifest.codec):
+        raise UsageError(f"{path} keeps its values as {manifest.codec!r}, not {request.codec!r}; leave codec out")
+
+
+def durable_lsn(found: Found) -> int:
+    """Return the last record that a look knows to be durable: from manifest, durable slot or seal."""
+    manifest, slot, plan = found.manifest, found.scan.slot, found.plan
+    known = [manifest.durable_lsn, *(entry.lsn for entry in manifest.snapshots)]
+    if slot is not None and (slot.store, slot.epoch, slot.writer) == (
+        manifest.store,
+        manifest.epoch,
+        manifest.writer,
+    ):
+        known.append(slot.lsn)
+    if plan.sealed:
+        known.append(plan.last_lsn)
+    return min(max(known), plan.last_lsn)
+
+
+def _check_codec(codec: Any) -> None:
+    if not isinstance(codec, str):
+        raise KeyTypeError(f"codec={codec!r} is not a codec's name")
+    try:
+        codec_named(codec)
+    except UnsupportedFormatError as error:
+        raise KeyValueError(f"codec={codec!r}: {error}") from error
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, Mapping) or not all(type(name) is str for name in metadata):
+        raise KeyTypeError("metadata is not a mapping of str to values")
+    size_bytes = len(CborCodec().encode(dict(metadata)))
+    if size_bytes > METADATA_BYTES_MAX:
+        raise KeyValueError(
+            f"metadata takes {size_bytes} bytes, {METADATA_BYTES_MAX} are the most; keep it in the store itself"
+        )
