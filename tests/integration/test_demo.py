@@ -16,7 +16,7 @@ import pytest
 import journalkit
 from journalkit.cli import demo_worker, main
 from journalkit.cli.demo_input import Input, folder_input, plain_count, standard_library, words_of
-from journalkit.cli.demo_lives import what_was_hit
+from journalkit.cli.demo_lives import Hit, what_was_hit
 from journalkit.cli.demo_result import FOLDS_MIN, Result, judge
 from journalkit.cli.demo_run import KILLS, Course, Kill, make_schedule
 from journalkit.cli.demo_show import show_result
@@ -161,7 +161,7 @@ def test_a_demo_that_showed_too_little_fails(
     """Counts that agree prove little if nothing was folded, or no kill was dangerous."""
     text = folder_input(str(folder))
     course = counted(tmp_path, text, monkeypatch)
-    hit = "append" if lacking == "a kill inside a fold" else "fold"
+    hit: Hit = "append" if lacking == "a kill inside a fold" else "fold"
     course.kills.append(Kill(1, 1.0, "fold", hit, (0, 0), lost=lacking == "an acknowledged position"))
     if lacking == "folds":
         course.snapshots = {1, 2}
