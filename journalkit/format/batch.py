@@ -30,7 +30,8 @@ def encode_one(key: bytes, value: bytes | None) -> bytes:
 
 def encode_batch(mutations: Iterable[tuple[bytes, bytes | None]]) -> bytes:
     """Return the payload of a commit, its mutations in the given order. O(bytes)."""
-    pack, parts = ENTRY.pack, []
+    pack = ENTRY.pack
+    parts: list[bytes] = []
     for key, value in mutations:
         if value is None:
             parts += (pack(len(key), TOMBSTONE), key)
@@ -51,9 +52,12 @@ def decode_into(payload: bytes, entries: dict[bytes, bytes | None]) -> None:
         if body > limit:
             raise MalformedError("an entry is cut short", position)
         key_bytes, value_bytes = unpack(payload, position)
-        middle = body + key_bytes
-        end = middle if value_bytes == TOMBSTONE else middle + value_bytes
+        middle = end = body + key_bytes
+        value = None
+        if value_bytes != TOMBSTONE:
+            end += value_bytes
+            value = payload[middle:end]
         if end > limit or not 0 < key_bytes <= KEY_BYTES_MAX:
             raise MalformedError("an entry's lengths don't fit its batch", position)
-        entries[payload[body:middle]] = None if value_bytes == TOMBSTONE else payload[middle:end]
+        entries[payload[body:middle]] = value
         position = end

@@ -7,13 +7,16 @@ a gap means, is decided in `journalkit.recovery`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from journalkit.format import frame as frames_format
 from journalkit.format.frame import HEADER_BYTES, Fault, Frame, Stop
 from journalkit.fs.interface import ReadableFile
 
 CHUNK_BYTES = 1024 * 1024
+
+Ahead: TypeAlias = Callable[[bytes, int], int]
 
 
 class SegmentReader:
@@ -24,17 +27,20 @@ class SegmentReader:
         self._salt = salt
         self.stop: Stop | None = None
 
-    def frames(self, start_bytes: int, stop_bytes: int) -> Iterator[Frame]:
+    def frames(self, start_bytes: int, stop_bytes: int, ahead: Ahead | None = None) -> Iterator[Frame]:
         """Yield the whole frames in [start_bytes, stop_bytes) that follow one another.
 
+        `ahead(buffer, offset_bytes)` is shown each piece of the file first and
+        returns how many of its bytes it dealt with: those frames are not yielded.
         When the iterator ends, `stop` says where and at what. O(bytes).
         """
         self.stop = None
         stops: list[Stop] = []
         offset, wanted = start_bytes, CHUNK_BYTES
         while True:
-            buffer = self._file.pread(min(wanted, stop_bytes - offset), offset)
-            yield from frames_format.walk(buffer, 0, offset, self._salt, stops)
+            buffer = self._file.pread(max(min(wanted, stop_bytes - offset), 0), offset)
+            begin = ahead(buffer, offset) if ahead is not None else 0
+            yield from frames_format.walk(buffer, begin, offset, self._salt, stops)
             stop = stops.pop()
             seen_bytes = offset + len(buffer)
             unfinished = stop.fault is not Fault.PAYLOAD and stop.needed_bytes > seen_bytes - stop.offset_bytes

@@ -10,6 +10,7 @@ from journalkit.errors import CorruptionError
 from journalkit.format.batch import decode_into
 from journalkit.format.frame import Frame, Kind
 from journalkit.format.malformed import MalformedError
+from journalkit.format.run import Run, fold_run
 
 
 class Replay:
@@ -42,6 +43,12 @@ class Replay:
                 lsn=frame.lsn,
             ) from error
         self.payload_bytes += len(payload)
+
+    def fold(self, buffer: bytes, base_bytes: int, salt: int, lsn: int) -> Run:
+        """Fold the run of records behind `lsn` at the beginning of `buffer`; see `format.run`."""
+        run = fold_run(buffer, base_bytes, salt, lsn, self.entries)
+        self.payload_bytes += run.payload_bytes
+        return run
 
 
 def discard(frame: Frame) -> None:

@@ -23,8 +23,8 @@ from journalkit.format.names import segment_name
 from journalkit.format.segment import HEADER_BYTES, DurableSlot, SegmentHeader, decode_header, decode_seal
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.log.durable import read_durable
-from journalkit.log.reader import SegmentReader
-from journalkit.recovery.replay import discard
+from journalkit.log.reader import Ahead, SegmentReader
+from journalkit.recovery.replay import Replay, discard
 
 Sink: TypeAlias = Callable[[Frame], None]
 
@@ -197,28 +197,29 @@ def _scan_frames(
     # What recovery once ended unsealed ends there for good; bytes behind it mean nothing.
     ended = entry.end is not None and not entry.end.sealed
     limit = min(entry.end.end_bytes, size) if entry.end is not None and ended else size
-    lsn, end, checksum, sealed, sunk = header.first_lsn - 1, HEADER_BYTES, 0, False, 0
-    stop, stop_lsn = "", None
-    # The hot loop of recovery, together with `frame.walk` and `Replay`: one unpacking instead of six look-ups.
-    for frame in reader.frames(HEADER_BYTES, limit):
+    run, sealed, stop, stop_lsn = _Run(header.first_lsn - 1), False, "", None
+    ahead = _folding(run, sink, entry.salt, after_lsn) if isinstance(sink, Replay) else None
+    # What a folding sink didn't take ahead: everything that isn't a plain batch, and whatever isn't whole.
+    for frame in reader.frames(HEADER_BYTES, limit, ahead):
         _, frame_end, frame_lsn, kind, flags, _, _, frame_checksum, _ = frame
         is_read = True
         if flags or not _BATCH <= kind <= _SEAL:
             is_read = _must_read(frame, os.path.join(directory, segment_name(entry.number)))
         if kind == _SEAL:
-            sealed = frame_lsn == lsn and _seals(frame, header.first_lsn)
+            sealed = frame_lsn == run.lsn and _seals(frame, header.first_lsn)
             if sealed:
-                end, checksum = frame_end, frame_checksum
+                run.end_bytes, run.checksum = frame_end, frame_checksum
             else:
                 stop = GAP
             break
-        if frame_lsn != lsn + 1:
+        if frame_lsn != run.lsn + 1:
             stop, stop_lsn = GAP, frame_lsn
             break
-        lsn, end, checksum = frame_lsn, frame_end, frame_checksum
-        if is_read and lsn > after_lsn:
+        run.lsn, run.end_bytes, run.checksum = frame_lsn, frame_end, frame_checksum
+        if is_read and frame_lsn > after_lsn:
             sink(frame)
-            sunk += 1
+            run.sunk += 1
+    lsn, end = run.lsn, run.end_bytes
     # A walk that was left early, at a seal or a gap, has no stop of its own.
     if reader.stop is not None and not (ended and end == limit):
         stop = reader.stop.fault.value
@@ -229,14 +230,42 @@ def _scan_frames(
         records=lsn + 1 - header.first_lsn,
         last_lsn=lsn,
         end_bytes=end,
-        checksum=checksum,
+        checksum=run.checksum,
         sealed=sealed,
         stop=stop,
         stop_lsn=stop_lsn,
         content_end_bytes=content_end,
         beyond=beyond,
     )
-    return found, sunk
+    return found, run.sunk
+
+
+class _Run:
+    """How far the unbroken run of a segment has got."""
+
+    __slots__ = ("checksum", "end_bytes", "lsn", "sunk")
+
+    def __init__(self, lsn: int) -> None:
+        self.lsn = lsn
+        self.end_bytes = HEADER_BYTES
+        self.checksum = 0
+        self.sunk = 0
+
+
+def _folding(run: _Run, replay: Replay, salt: int, after_lsn: int) -> Ahead:
+    """Return what lets `replay` take plain batches of a buffer in one loop, once all that follow are wanted."""
+
+    def fold(buffer: bytes, offset_bytes: int) -> int:
+        if run.lsn < after_lsn:
+            return 0
+        folded = replay.fold(buffer, offset_bytes, salt, run.lsn)
+        if folded.records:
+            run.lsn, run.checksum = folded.lsn, folded.checksum
+            run.end_bytes = offset_bytes + folded.position
+            run.sunk += folded.records
+        return folded.position
+
+    return fold
 
 
 def _must_read(frame: Frame, path: str) -> bool:

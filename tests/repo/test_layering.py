@@ -39,7 +39,7 @@ ALLOWED: dict[tuple[str, str], str] = {
 HOMES: dict[str, tuple[str, ...]] = {
     "cbor2": ("journalkit.format.codec", "journalkit.format.cbor_tags"),
     # frame calls it without the layer between: twice a record, the hottest path there is.
-    "crc32c": ("journalkit.format.checksum", "journalkit.format.frame"),
+    "crc32c": ("journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run"),
     "sortedcontainers": ("journalkit.store",),
     "watchdog": ("journalkit.store",),
     "rich": ("journalkit.cli", "journalkit.ui", "journalkit.bench"),
