@@ -128,7 +128,8 @@ def test_each_error_is_what_a_caller_may_catch(name: str, parents: tuple[type[Ba
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("journalkit", "argparse asyncio multiprocessing pickle rich watchdog"),
+        # Not argparse: crc32c imports it, with importlib.metadata, to read its own version.
+        ("journalkit", "asyncio multiprocessing pickle rich watchdog"),
         ("journalkit.cli", "asyncio multiprocessing pickle rich.console watchdog"),
     ],
 )
