@@ -274,6 +274,20 @@ def test_point_in_time_destroys_nothing(damaged: Damaged) -> None:
     assert bool(aside) or not session.report.bytes_cut
 
 
+def test_what_is_in_the_quarantine_stays_when_more_comes(world: Any) -> None:
+    """Two recoveries of one store may set files of one name aside; neither takes the other's place."""
+    store = filled(world).in_memory()
+    store.remove(FIRST)
+    store.fs.make_directory("/store/quarantine")
+    store.write(f"quarantine/{MIDDLE}", b"set aside before")
+    store.write(f"quarantine/{MIDDLE}-2", b"and before that")
+    given_up = store.read(MIDDLE)
+    store.open(mode="point-in-time").close()
+    assert store.read(f"quarantine/{MIDDLE}") == b"set aside before"
+    assert store.read(f"quarantine/{MIDDLE}-2") == b"and before that"
+    assert store.read(f"quarantine/{MIDDLE}-3") == given_up
+
+
 def test_point_in_time_survives_a_crash_at_every_operation(damaged: Damaged) -> None:
     """What is kept must not depend on where the power went."""
     whole = damaged.world.fork()

@@ -12,7 +12,7 @@ from journalkit.format.checksum import checksum
 from journalkit.format.frame import Frame, Kind, encode
 from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry
 from journalkit.format.names import segment_name
-from journalkit.format.segment import HEADER, HEADER_BYTES, SegmentHeader, encode_seal
+from journalkit.format.segment import HEADER, SegmentHeader, encode_seal
 from journalkit.recovery.replay import Replay, discard
 from journalkit.recovery.scan import GAP, LogScan, SegmentScan, read_kept, scan_log
 from journalkit.testing import SimulatedDisk
@@ -193,3 +193,12 @@ def test_a_whole_record_that_makes_no_sense_is_corruption(log: Disk, kind: int, 
     with pytest.raises(CorruptionError, match="the record is whole and makes no sense") as caught:
         log.scan(sink=Replay("/store"))
     assert (caught.value.offset_bytes, caught.value.lsn) == (at, 1)
+
+
+def test_a_replay_begins_behind_the_snapshot_in_the_middle_of_a_segment(log: Disk) -> None:
+    """PITFALLS 16: a record that is in the snapshot already is not replayed over it."""
+    for lsn in (1, 2, 3):
+        log.add(lsn)
+    replay = Replay("/")
+    assert log.scan(sink=replay, after_lsn=2).records_sunk == 1
+    assert (replay.entries, replay.payload_bytes) == ({b"k3": b"v"}, 6 + 2 + 1)
