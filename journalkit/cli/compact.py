@@ -51,9 +51,13 @@ def run(args: argparse.Namespace) -> int:
     rows: list[tuple[Cell, ...]] = [
         (what, size(before.of(*kinds).size_bytes), size(after.of(*kinds).size_bytes)) for what, kinds in _ROWS.items()
     ]
-    rows.append(("newest snapshot", f"LSN {lsn_before}" if lsn_before else "none", f"LSN {lsn_after}"))
+    rows.append(("newest snapshot", _lsn_text(lsn_before), _lsn_text(lsn_after)))
     show([Grid("", ("", "before", "after"), rows, frozenset({"before", "after"}))])
     return codes.DONE
+
+
+def _lsn_text(lsn: int) -> str:
+    return f"LSN {lsn}" if lsn else "none"
 
 
 def _as_json(usage: Usage, snapshot_lsn: int) -> dict[str, int]:

@@ -8,18 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any, Final
 
 import journalkit
 from journalkit.cli import codes, jsonform
 from journalkit.cli.arguments import Commands, add_command, add_path, positive
+from journalkit.cli.storable import Storable
 from journalkit.cli.terminal import count, progress, say, say_json, tell
 from journalkit.errors import UsageError
-from journalkit.format.codec import CborCodec, codec_named
-from journalkit.format.keys import Keyspace, encode_key, reserved_key
-from journalkit.fs.posix import PosixFileSystem
-from journalkit.recovery.look import require_manifest
-from journalkit.types import Key
 
 BATCH_LINES: Final = 1000
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -54,8 +51,12 @@ class _Entry:
 
     line: int
     value: Any
-    key: Key | None = None
+    key: Any = None
     offset: str | None = None
+
+
+class _LineError(Exception):
+    """A line, named in the message, that can't be stored."""
 
 
 @dataclass(slots=True)
@@ -70,26 +71,30 @@ class _Written:
 def run(args: argparse.Namespace) -> int:
     """Load the lines."""
     written = _Written()
+    storable = Storable(args.path, args.codec)
     with ExitStack() as stack:
-        # The input first: a file that isn't there must not leave a new store behind.
         source, total_bytes = _open(args.file, stack)
-        store = stack.enter_context(journalkit.open(args.path, codec=args.codec))
-        if store.recovery_report.outcome == "created":
-            tell(f"journalkit load: created the store {args.path}")
         advance = stack.enter_context(progress(f"loading {args.path}", total_bytes))
+        batches = _batches(source, args.batch, advance)
         try:
-            for entries in _batches(source, args.batch, advance):
-                _commit(store, entries)
+            # Before the store is opened: where the first lines are refused, no new store is left behind.
+            first = next(batches, [])
+            for entry in first:
+                _check(storable, entry)
+            store = stack.enter_context(journalkit.open(args.path, codec=args.codec))
+            if store.recovery_report.outcome == "created":
+                tell(f"journalkit load: created the store {args.path}")
+            # Batches are handed to the OS as they come, and made durable together.
+            stack.callback(store.sync)
+            for entries in chain([first], batches):
+                _commit(store, storable, entries)
                 for entry in entries:
                     written.entries += entry.offset is None
                     written.offsets += entry.offset is not None
                     written.lines = entry.line
-        except UsageError as error:
+        except _LineError as error:
             raise UsageError(f"{_name(args.file)}: {error}; {_so_far(written)}") from error
-        finally:
-            # Batches are handed to the OS as they come and made durable together.
-            store.sync()
-        lsn = store.lsn
+        lsn = store.sync()
     if args.json:
         say_json({"entries": written.entries, "offsets": written.offsets, "lsn": lsn})
     else:
@@ -105,7 +110,7 @@ def _name(file: str) -> str:
 def _so_far(written: _Written) -> str:
     if not written.lines:
         return "nothing was written"
-    return f"{count(written.entries + written.offsets, 'entry')}, up to line {written.lines}, were written before"
+    return f"written before: {count(written.entries + written.offsets, 'entry')}, up to line {written.lines}"
 
 
 def _open(file: str, stack: ExitStack) -> tuple[IO[bytes], int | None]:
@@ -135,7 +140,7 @@ def _batches(source: IO[bytes], lines: int, advance: Callable[[int], None]) -> I
 
 
 def _entry(number: int, line: bytes) -> _Entry:
-    """Return what a line says; UsageError, which names the line, if it isn't an entry."""
+    """Return what a line says; `_LineError` if it isn't an entry."""
     try:
         if len(line) > LINE_BYTES_MAX:
             raise jsonform.JsonFormError(f"it is longer than {LINE_BYTES_MAX} bytes")
@@ -147,36 +152,31 @@ def _entry(number: int, line: bytes) -> _Entry:
             return _Entry(number, jsonform.from_json(document["value"]), offset=document["offset"])
         raise jsonform.JsonFormError('it is neither {"key": ..., "value": ...} nor {"offset": "name", "value": ...}')
     except UnicodeDecodeError:
-        raise UsageError(f"line {number}: it is not UTF-8") from None
+        raise _LineError(f"line {number}: it is not UTF-8") from None
     except jsonform.JsonFormError as error:
-        raise UsageError(f"line {number}: {error}") from None
+        raise _LineError(f"line {number}: {error}") from None
 
 
-def _commit(store: journalkit.Store, entries: list[_Entry]) -> None:
+def _commit(store: journalkit.Store, storable: Storable, entries: list[_Entry]) -> None:
     batch = journalkit.Batch()
     for entry in entries:
         if entry.offset is None:
-            batch.put(entry.key, entry.value)  # type: ignore[arg-type]  # the store refuses what is no key
+            batch.put(entry.key, entry.value)
         else:
             batch.offsets[entry.offset] = entry.value
     try:
         store.write(batch, sync="never")
     except UsageError as error:
-        _blame(store, entries)
-        raise UsageError(f"lines {entries[0].line} to {entries[-1].line}: {error}") from error
+        for entry in entries:
+            _check(storable, entry)
+        raise _LineError(f"lines {entries[0].line} to {entries[-1].line}: {error}") from error
 
 
-def _blame(store: journalkit.Store, entries: list[_Entry]) -> None:
-    """Raise for the first line that can't be stored by itself, naming it."""
-    manifest = require_manifest(PosixFileSystem(), store.path)
-    values, positions = codec_named(manifest.codec), CborCodec()
-    for entry in entries:
-        try:
-            if entry.offset is None:
-                encode_key(entry.key)  # type: ignore[arg-type]  # that is the question
-                values.encode(entry.value)
-            else:
-                reserved_key(Keyspace.OFFSETS, entry.offset)
-                positions.encode(entry.value)
-        except UsageError as error:
-            raise UsageError(f"line {entry.line}: {error}") from error
+def _check(storable: Storable, entry: _Entry) -> None:
+    try:
+        if entry.offset is None:
+            storable.check(entry.key, entry.value)
+        else:
+            storable.check_offset(entry.offset, entry.value)
+    except UsageError as error:
+        raise _LineError(f"line {entry.line}: {error}") from error

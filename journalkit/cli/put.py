@@ -18,6 +18,7 @@ from journalkit.cli.arguments import (
     json_of,
     key_of,
 )
+from journalkit.cli.storable import Storable
 from journalkit.cli.terminal import say, say_json, tell
 
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise WrongUsageError("give the value either as VALUE or, with --stdin, on standard input")
     key = key_of(args.key, args.key_type)
     value = _value(args)
+    Storable(args.path).check(key, value)
     with journalkit.open(args.path, compaction="manual") as store:
         if store.recovery_report.outcome == "created":
             tell(f"journalkit put: created the store {args.path}")

@@ -21,8 +21,8 @@ _SPACES: Final = {space.value: space.name.lower() for space in Keyspace}
 
 
 def key_text(key: Key) -> str:
-    """Return a key as a person reads it: a str as it is, any other in the lossless JSON form."""
-    return key if type(key) is str else jsonform.dumps(key)
+    """Return a key as a person reads it: a str as it is, any other, and an empty one, in the lossless JSON form."""
+    return key if type(key) is str and key else jsonform.dumps(key)
 
 
 def encoded_key_text(encoded: bytes) -> str:

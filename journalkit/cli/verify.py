@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from journalkit.cli.examination import Examination, FileVerdict, Verdict, examin
 from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Tone, Toned, show
 from journalkit.cli.terminal import count, progress, say_json, size
 from journalkit.errors import CorruptionError
+from journalkit.format import names
 from journalkit.fs.posix import PosixFileSystem
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"sound": codes.DONE, "torn tail": codes.TORN_TAIL, "damaged": codes.ERROR}
@@ -50,9 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def total_bytes(fs: PosixFileSystem, directory: str) -> int:
-    """Return the bytes of all files in a directory, 0 if it can't be listed: whoever reads it says why."""
+    """Return the bytes of log and tables in a directory, 0 if it can't be listed: whoever reads it says why."""
     try:
-        found = [fs.status(f"{directory}/{name}") for name in fs.list(directory)]
+        found = [
+            fs.status(os.path.join(directory, name))
+            for name in fs.list(directory)
+            if names.segment_number(name) is not None or names.table_number(name) is not None
+        ]
     except OSError:
         return 0
     return sum(status.size_bytes for status in found if status is not None)
