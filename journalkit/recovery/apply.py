@@ -64,15 +64,27 @@ def sweep(fs: FileSystem, directory: str, found: Iterable[str]) -> None:
             fs.unlink(os.path.join(directory, name))
 
 
+def sort_strays(strays: Strays, *, damaged: bool) -> tuple[list[str], list[str]]:
+    """Return which strays are swept and which set aside.
+
+    Where something is damaged, the manifest may be an older copy: then a table
+    that it doesn't name may be a newer one, and no whole file is swept.
+    """
+    if not damaged:
+        return strays.sweep, strays.aside
+    swept = [name for name in strays.sweep if names.is_temporary(name)]
+    return swept, [*strays.aside, *(name for name in strays.sweep if name not in swept)]
+
+
 def set_aside(
-    fs: FileSystem, directory: str, plan: Plan, strays: Strays, *, before: Manifest, after: Manifest
+    fs: FileSystem, directory: str, plan: Plan, strays: Iterable[str], *, before: Manifest, after: Manifest
 ) -> bool:
-    """Move what the durable manifest `after` gave up, and `before` named, into the quarantine; return whether any was.
+    """Move strays, and what the durable manifest `after` gave up, into the quarantine; return whether any was moved.
 
     One that can't be moved stays and is found again at the next open.
     """
     kept = _table_names(after)
-    given_up = [*strays.aside, *(names.segment_name(cut.segment) for cut in plan.given_up)]
+    given_up = [*strays, *(names.segment_name(cut.segment) for cut in plan.given_up)]
     given_up += [name for name in _table_names(before) if name not in kept]
     if not given_up:
         return False

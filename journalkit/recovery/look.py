@@ -34,6 +34,15 @@ class Found:
     plan: Plan
     strays: Strays
 
+    @property
+    def outcome(self) -> str:
+        """What a recovery that follows the plan is called in its report."""
+        if self.plan.damage:
+            return "point-in-time"
+        if self.plan.cuts:
+            return "cut"
+        return "replayed" if self.scan.records_sunk or not self.plan.sealed else "clean"
+
 
 def require_manifest(fs: ReadableFileSystem, directory: str) -> Manifest:
     """Return the manifest of the store in `directory`.

@@ -109,8 +109,8 @@ def make_plan(manifest: Manifest, scan: LogScan, strays: Strays, *, snapshot_lsn
         damage += [found for found in (misplaced, unlinked, lost) if found is not None]
         run.add(segment, cut, sound=not misplaced, linked=not unlinked, whole=not lost)
         previous = segment if segment.header is not None else previous
-    if promises.manifest_lsn > run.last_lsn and not damage:
-        reason = f"the log ends at LSN {run.last_lsn}, and LSN {promises.manifest_lsn} was promised"
+    if promises.floor_lsn() > run.last_lsn and not damage:
+        reason = f"the log ends at LSN {run.last_lsn}, and LSN {promises.floor_lsn()} was promised"
         damage.append(Damage(MANIFEST, reason, lsn=run.last_lsn + 1))
     if damage:
         run.reach_snapshot()

@@ -24,7 +24,7 @@ class Promises:
         self._segments = scan.segments
         self._slot = _of_this_life(scan.slot, manifest)
         # A snapshot is published only when the log through its LSN is durable.
-        self.manifest_lsn = max([manifest.durable_lsn, manifest.pruned_lsn, *(e.lsn for e in manifest.snapshots)])
+        self._manifest_lsn = max([manifest.durable_lsn, manifest.pruned_lsn, *(e.lsn for e in manifest.snapshots)])
 
     def damage(self) -> Iterator[Damage]:
         """What contradicts the manifest as a whole: the slot speaks of a log that it doesn't know."""
@@ -49,7 +49,7 @@ class Promises:
 
     def floor_lsn(self) -> int:
         """The highest LSN that anything promises."""
-        marks = [self.manifest_lsn, self._slot.lsn if self._slot is not None else 0]
+        marks = [self._manifest_lsn, self._slot.lsn if self._slot is not None else 0]
         for segment in self._ours():
             end, header, beyond = segment.entry.end, segment.header, segment.beyond
             marks += [
@@ -78,7 +78,7 @@ class Promises:
         if end is not None:
             # Recovery or a rotation ended it there; the log goes on in the next one.
             return end.sealed or falls_short(segment, end.last_lsn, end.end_bytes)
-        if self.manifest_lsn > segment.last_lsn or (slot is not None and slot.lsn > segment.last_lsn):
+        if self._manifest_lsn > segment.last_lsn or (slot is not None and slot.lsn > segment.last_lsn):
             return True
         # A log goes on only behind a seal, and this segment has none.
         return any(later.header is not None for later in self._segments[index + 1 :])

@@ -64,13 +64,12 @@ def open_for_reading(
 
 
 def _report(found: Found, seconds: float) -> RecoveryReport:
-    records = found.scan.records_sunk
     return RecoveryReport(
-        outcome="cut" if found.plan.cuts else "replayed" if records else "clean",
+        outcome=found.outcome,
         snapshot_lsn=found.snapshot.lsn,
         fell_back=bool(found.snapshot.damaged),
         last_lsn=found.plan.last_lsn,
-        records_replayed=records,
+        records_replayed=found.scan.records_sunk,
         bytes_cut=0,
         quarantine="",
         seconds=seconds,

@@ -175,7 +175,8 @@ class _Opening:
     ) -> Opened:
         """Carry the plan out: this writer's epoch begins. On a full disk the reserve is given up for it."""
         plan, directory = found.plan, self._directory
-        apply.sweep(self._fs, directory, found.strays.sweep)
+        swept, kept_aside = apply.sort_strays(found.strays, damaged=bool(plan.damage))
+        apply.sweep(self._fs, directory, swept)
         try:
             keeper, log = self._begin(found, apply_commits)
         except OSError as error:
@@ -183,12 +184,10 @@ class _Opening:
                 raise
             keeper, log = self._begin(found, apply_commits)
         apply.sweep(self._fs, directory, (names.segment_name(number) for number in plan.blank))
-        moved = apply.set_aside(
-            self._fs, directory, plan, found.strays, before=found.manifest, after=keeper.current
-        )
+        moved = apply.set_aside(self._fs, directory, plan, kept_aside, before=found.manifest, after=keeper.current)
         self._reserve.refill()
         report = RecoveryReport(
-            outcome=_outcome(found, created=self.created),
+            outcome="created" if self.created else found.outcome,
             snapshot_lsn=found.snapshot.lsn,
             fell_back=bool(found.snapshot.damaged),
             last_lsn=plan.last_lsn,
@@ -217,9 +216,7 @@ class _Opening:
                     file.close()
         self._fs.sync_directory(self._directory)
 
-    def _begin(
-        self, found: Found, apply_commits: Callable[[list[Commit], int], None]
-    ) -> tuple[ManifestKeeper, Log]:
+    def _begin(self, found: Found, apply_commits: Callable[[list[Commit], int], None]) -> tuple[ManifestKeeper, Log]:
         """Quarantine what is cut, begin this writer's first segment, and publish the manifest that names it."""
         fs, directory, manifest, plan, clock = self._fs, self._directory, found.manifest, found.plan, self._clock
         writer, epoch = clock.random_bytes(UUID_BYTES), plan.epoch + 1
@@ -284,13 +281,3 @@ class _Opening:
         while self._fs.status(os.path.join(self._directory, names.segment_name(number))) is not None:
             number += 1
         return number
-
-
-def _outcome(found: Found, *, created: bool) -> str:
-    if created:
-        return "created"
-    if found.plan.damage:
-        return "point-in-time"
-    if found.plan.cuts:
-        return "cut"
-    return "replayed" if found.scan.records_sunk or not found.plan.sealed else "clean"

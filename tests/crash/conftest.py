@@ -152,6 +152,7 @@ class World:
         self.seed = seed
         self.submitted = 0
         self.acknowledged = 0
+        self.older: list[dict[str, bytes]] = []
 
     def open(self, **options: Any) -> Session:
         """Open the store for writing."""
@@ -188,6 +189,17 @@ class World:
     def crash(self, keep: Any) -> World:
         """Return this world after a power cut."""
         return self.on(self.fs.crash(keep))
+
+    def fill(self) -> World:
+        """Write three segments of four records in three lives, and keep a copy of all files before and after each."""
+        for _ in range(3):
+            session = self.open()
+            for _ in range(4):
+                self.older.append(self.files())
+                session.put()
+            session.close()
+            self.older.append(self.files())
+        return self
 
     def check(self, session: Session) -> int:
         """Hold the promise: a prefix of what was submitted, every acknowledged record in it; return its length."""

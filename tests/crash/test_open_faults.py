@@ -180,7 +180,7 @@ def test_options_that_a_new_store_can_not_have_leave_no_trace(world: Any, option
 
 
 def test_a_path_that_is_a_file_or_holds_something_else_is_left_alone(world: Any) -> None:
-    """`journalkit.open("report.pdf")`, `journalkit.open("/home/me")`."""
+    """A document by mistake, or somebody's working directory."""
     world.fs.write_bytes("/store", b"a file")
     for attempt in (world.open, world.look):
         with pytest.raises(UsageError, match="is a file"):

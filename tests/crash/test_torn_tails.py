@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from typing import Any
 
 import pytest
 
-from journalkit.errors import CorruptionError
+from journalkit.errors import CorruptionError, StorageError
 from journalkit.format.frame import HEADER_BYTES as FRAME_BYTES
 from journalkit.format.segment import HEADER_BYTES
 
@@ -178,3 +179,21 @@ def test_a_copy_of_a_live_directory_opens_to_a_prefix_or_refuses(world: Any) -> 
             assert sorted(state) == [b"key-%06d" % n for n in range(len(state))]
     assert opened > 10
     assert refused > 10
+
+
+def test_what_a_failed_fsync_lost_is_not_believed_for_being_in_the_page_cache(world: Any) -> None:
+    """PITFALLS 1 and 2: the next process reads the lost record from the cache; the next power cut would take it."""
+    session = world.open()
+    session.put()
+    world.fs.fail("sync_data", 1, errno.EIO)
+    with pytest.raises(StorageError):
+        session.put(durable=True)
+    world.acknowledged = 1
+    assert len(world.fork().look()) == 2
+    survivor = world.fork()
+    session = survivor.open()
+    assert survivor.check(session) == 1
+    survivor.submitted = 1
+    assert session.put() == 2
+    after = survivor.crash("none")
+    assert after.check(after.open()) == 2
