@@ -18,6 +18,7 @@ from journalkit.format.frame import Frame, Kind
 from journalkit.format.malformed import MalformedError
 from journalkit.format.names import segment_name
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.recovery.plan import Plan
 from journalkit.recovery.scan import read_kept
 
 _KEYS_SHOWN: Final = 4
@@ -51,24 +52,33 @@ def run(args: argparse.Namespace) -> int:
     """Print records up to the first damage."""
     fs = PosixFileSystem()
     found = examine(fs, args.path, deep=False, from_lsn=args.first or 1)
-    plan = found.plan
     if args.first is not None and args.first <= found.manifest.pruned_lsn:
         tell(f"journalkit log: up to LSN {found.manifest.pruned_lsn} the log was pruned; it begins behind that")
     selection = _Selection(
         first=args.first or 1,
-        last=plan.last_lsn if args.last is None else args.last,
+        last=found.plan.last_lsn if args.last is None else args.last,
         limit=args.limit,
         is_reversed=args.reverse,
         tell_one=_Teller(args, found.manifest.codec).tell_one,
     )
-    try:
-        read_kept(fs, args.path, plan.segments, after_lsn=selection.first - 1, sink=selection.take)
-    except _EnoughError:
-        selection.finish()
-        return codes.DONE
-    selection.finish()
+    while True:
+        try:
+            read_kept(fs, args.path, found.plan.segments, after_lsn=selection.next_lsn - 1, sink=selection.take)
+        except _EnoughError:
+            selection.finish()
+            return codes.DONE
+        except FileNotFoundError:
+            # Pruned since we looked. What is missing for good is damage, and not in the next plan.
+            found = examine(fs, args.path, deep=False, from_lsn=selection.next_lsn)
+        else:
+            selection.finish()
+            return _conclude(args.path, found.plan)
+
+
+def _conclude(path: str, plan: Plan) -> int:
+    """Say what stands behind the last record, if anything does; return the exit code."""
     if plan.damage:
-        tell(f"journalkit log: {plan.damage[0].as_error(args.path)}")
+        tell(f"journalkit log: {plan.damage[0].as_error(path)}")
         return codes.ERROR
     for cut in plan.cuts:
         name = segment_name(cut.segment)
@@ -86,7 +96,7 @@ class _Selection:
     def __init__(
         self, *, first: int, last: int, limit: int | None, is_reversed: bool, tell_one: Callable[[Frame], None]
     ) -> None:
-        self.first = first
+        self.next_lsn = first
         self._last = last
         self._left = limit
         self._tell_one = tell_one
@@ -96,6 +106,7 @@ class _Selection:
         """Pass a record on, or hold it; raise `_EnoughError` behind the last one."""
         if frame.lsn > self._last or (self._left == 0 and self._held is None):
             raise _EnoughError
+        self.next_lsn = frame.lsn + 1
         if self._held is not None:
             self._held.append(frame)
             return

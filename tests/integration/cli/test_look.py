@@ -355,3 +355,22 @@ def test_the_current_directory_is_the_default(run: Run, place: Any, monkeypatch:
     monkeypatch.chdir(place.path)
     assert run("verify").code == 0
     assert run("scan", "--limit", 1).out == "7\tnull\n"
+
+
+def test_a_segment_pruned_while_the_log_is_read_is_no_error(
+    run: Run, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a live writer a file may go between the look and the reading; what is left is shown."""
+    from journalkit.cli import log
+
+    read_kept, calls = log.read_kept, []
+
+    def pruned_once(*args: Any, **kwargs: Any) -> int:
+        calls.append(kwargs["after_lsn"])
+        if len(calls) == 1:
+            raise FileNotFoundError
+        return read_kept(*args, **kwargs)
+
+    monkeypatch.setattr(log, "read_kept", pruned_once)
+    ran = run("log", place, "--json")
+    assert (ran.code, len(ran.lines), calls) == (0, 42, [0, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import pytest
 
 import journalkit
+from journalkit.cli import examination
 from journalkit.format import names
 from journalkit.format.segment import HEADER_BYTES
+from journalkit.snapshot.reader import Table
 
 Run = Callable[..., Any]
 
@@ -222,3 +226,50 @@ def test_every_flipped_bit_of_a_small_store_is_found_or_harmless(run: Run, tmp_p
                 assert "upgrade" in ran.err or file.name in ran.err
         file.write_bytes(data)
     assert run("verify", path).code == 0
+
+
+def test_a_journals_record_in_a_store_makes_no_sense(run: Run, journal: Any) -> None:
+    """Whole and checked, and nothing that a store can replay; only a manifest made by hand says so."""
+    from dataclasses import replace
+
+    from journalkit.format.manifest import decode_manifest, encode_manifest
+
+    path = journal.path / names.MANIFEST
+    path.write_bytes(encode_manifest(replace(decode_manifest(path.read_bytes()), kind="store")))
+    ran = run("verify", journal)
+    assert ran.code == 2
+    assert "a journal record in a store" in ran.out
+
+
+@pytest.mark.parametrize(("number", "code", "told"), [(errno.EIO, 2, "can't be read"), (errno.EMFILE, 2, "")])
+def test_what_the_medium_can_not_give_back_is_damaged_and_nothing_else_is(
+    run: Run, place: Any, monkeypatch: pytest.MonkeyPatch, number: int, code: int, told: str
+) -> None:
+    """Too many open files is this process's trouble, not the table's."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), "x")
+
+    monkeypatch.setattr(Table, "verify", fail)
+    ran = run("verify", place)
+    assert ran.code == code
+    assert bool(ran.out) == bool(told)
+    assert told in ran.out
+
+
+def test_a_file_pruned_while_it_looks_is_looked_for_again(
+    run: Run, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a live writer names come and go; gone twice under one manifest is gone."""
+    scan_log, calls = examination.scan_log, []
+
+    def pruned_once(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) in (1, 3, 4):
+            raise FileNotFoundError(errno.ENOENT, "gone", "x")
+        return scan_log(*args, **kwargs)
+
+    monkeypatch.setattr(examination, "scan_log", pruned_once)
+    assert run("verify", place).code == 0
+    ran = run("verify", place)
+    assert (ran.code, "x: gone" in ran.err) == (2, True)
