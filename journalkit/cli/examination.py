@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from journalkit.cli.shown import encoded_key_text
+from journalkit.cli.shown import range_text
 from journalkit.cli.terminal import count, span
 from journalkit.clock import SystemClock
 from journalkit.errors import CorruptionError
@@ -31,7 +31,6 @@ from journalkit.recovery.damage import Damage
 from journalkit.recovery.look import require_manifest
 from journalkit.recovery.plan import Cut, Plan, RecoveryMode, make_plan, permit
 from journalkit.recovery.salvage import take_stock
-from journalkit.recovery.salvage_ranges import KEYS_END, NEXT, KeyRange
 from journalkit.recovery.salvage_tables import read_remains
 from journalkit.recovery.scan import LogScan, SegmentScan, scan_log
 from journalkit.recovery.snapshots import SMALL_BYTES
@@ -280,7 +279,7 @@ class _Look:
         reason, at = remains.faults[0] if remains.faults else (error.reason, error.offset_bytes)
         survives = f"{remains.entry_count:,} of {count(info.entry_count, 'entry')}"
         if remains.entry_count and remains.lost:
-            survives += "; lost: " + "; ".join(_keys(keys) for keys in remains.lost[:_RANGES_SHOWN])
+            survives += "; lost: " + "; ".join(" to ".join(range_text(keys)) for keys in remains.lost[:_RANGES_SHOWN])
             survives += "; ..." * (len(remains.lost) > _RANGES_SHOWN)
         return replace(file, verdict="damaged", reason=reason, offset_bytes=at, survives=survives)
 
@@ -326,14 +325,6 @@ def _unjudged(name: str, size_bytes: int, holds: str, faults: list[tuple[str, in
 def _size(fs: ReadableFileSystem, directory: str, name: str) -> int:
     status = fs.status(os.path.join(directory, name))
     return status.size_bytes if status is not None else 0
-
-
-def _keys(keys: KeyRange) -> str:
-    """Return a range of lost keys as a person reads it."""
-    start, stop = keys
-    first = "the first key" if not start else f"key {encoded_key_text(start.removesuffix(NEXT))}"
-    last = "the last" if stop == KEYS_END else encoded_key_text(stop.removesuffix(NEXT))
-    return f"{first} to {last}"
 
 
 def _blamed(file: FileVerdict, found: list[Damage]) -> FileVerdict:

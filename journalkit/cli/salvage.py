@@ -13,16 +13,15 @@ import journalkit
 from journalkit.cli import codes
 from journalkit.cli.arguments import Commands, add_command
 from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Toned, show
-from journalkit.cli.shown import encoded_key_json, encoded_key_text, is_reserved
-from journalkit.cli.terminal import count, progress, say_json, shortened, size, span
+from journalkit.cli.shown import encoded_key_json, is_reserved, range_json, range_text
+from journalkit.cli.terminal import count, progress, say_json, size, span
 from journalkit.cli.verify import total_bytes
 from journalkit.errors import UsageError
 from journalkit.format.codec import CborCodec, Codec, codec_named
 from journalkit.format.keys import Keyspace, decode_key, reserved_name
 from journalkit.format.malformed import MalformedError
 from journalkit.fs.posix import PosixFileSystem
-from journalkit.recovery.salvage import Remains, log_records, state, take_stock
-from journalkit.recovery.salvage_ranges import KEYS_END, NEXT
+from journalkit.recovery.salvage import Remains, Span, log_records, state, take_stock
 
 BATCH_ENTRIES: Final = 1000
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -164,16 +163,12 @@ def _copy_journal(
     return copied
 
 
-def _losses(remains: Remains) -> list[tuple[bytes, bytes, int]]:
-    """Return the key ranges that the newest snapshot lost, each with the LSN of the one that has them, 0 for none."""
-    newest = max((table.lsn for table in remains.tables), default=0)
+def _losses(remains: Remains) -> list[Span]:
+    """Return the ranges of keys that the newest snapshot lost, each with the one that has them, if any has."""
+    newest_lsn = max((table.lsn for table in remains.tables), default=0)
     if remains.manifest is not None and remains.manifest.snapshots:
-        newest = remains.manifest.snapshots[0].lsn
-    return [(*span_.keys, span_.lsn) for span_ in remains.spans if span_.lsn < newest]
-
-
-def _end_text(key: bytes, otherwise: str) -> str:
-    return otherwise if key in (b"", KEYS_END) else shortened(encoded_key_text(key.removesuffix(NEXT)), _KEY_WIDTH)
+        newest_lsn = remains.manifest.snapshots[0].lsn
+    return [found for found in remains.spans if found.lsn < newest_lsn]
 
 
 def _is_complete(remains: Remains, copied: _Copied) -> bool:
@@ -202,11 +197,10 @@ def _page(args: argparse.Namespace, remains: Remains, copied: _Copied) -> list[P
     gaps = [(span(first, last), f"{last - first + 1:,}") for first, last in remains.missing]
     lost = [
         (
-            _end_text(start, "the first key"),
-            _end_text(stop, "the last key"),
-            f"the snapshot at LSN {lsn} and the log" if lsn else "what the log still has",
+            *range_text(found.keys, _KEY_WIDTH),
+            f"the snapshot at LSN {found.lsn} and the log" if found.layers is not None else "what the log still has",
         )
-        for start, stop, lsn in _losses(remains)
+        for found in _losses(remains)
     ]
     return [
         Fields(f"salvaged {args.path} into {args.target}", what),
@@ -256,12 +250,8 @@ def _report(args: argparse.Namespace, remains: Remains, codec: Codec, copied: _C
         "given_up_lsns": [list(gap) for gap in remains.given_up],
         "senseless_lsns": remains.senseless,
         "lost_keys": [
-            {
-                "from": encoded_key_json(start) if start else None,
-                "below": encoded_key_json(stop.removesuffix(NEXT)) if stop != KEYS_END else None,
-                "from_snapshot_lsn": lsn or None,
-            }
-            for start, stop, lsn in _losses(remains)
+            range_json(found.keys) | {"from_snapshot_lsn": found.lsn if found.layers is not None else None}
+            for found in _losses(remains)
         ],
         "unreadable": [encoded_key_json(key) for key in copied.unreadable],
         "segments": [

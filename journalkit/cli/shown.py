@@ -14,6 +14,7 @@ from journalkit.errors import JournalError
 from journalkit.format.codec import CborCodec, Codec, codec_named
 from journalkit.format.keys import Keyspace, decode_key, reserved_name
 from journalkit.format.malformed import MalformedError
+from journalkit.recovery.salvage_ranges import KEYS_END, NEXT, KeyRange
 from journalkit.types import Key
 
 RESERVED_BELOW: Final = 0x10
@@ -43,6 +44,30 @@ def encoded_key_json(encoded: bytes) -> dict[str, Any]:
         return {"key": jsonform.to_json(decode_key(encoded))}
     except MalformedError:
         return {"key_bytes": encoded.hex()}
+
+
+def range_text(keys: KeyRange, width: int = 0) -> tuple[str, str]:
+    """Return where a range of encoded keys begins and ends, each key cut to `width` if one is given."""
+
+    def text(key: bytes) -> str:
+        told = encoded_key_text(key.removesuffix(NEXT))
+        return shortened(told, width) if width else told
+
+    start, stop = keys
+    first = f"after {text(start)}" if start.endswith(NEXT) else text(start) if start else "the first key"
+    last = "the last key" if stop == KEYS_END else text(stop) if stop.endswith(NEXT) else f"before {text(stop)}"
+    return first, last
+
+
+def range_json(keys: KeyRange) -> dict[str, Any]:
+    """Return a range of encoded keys for JSON; None is an open end."""
+    start, stop = keys
+    return {
+        "from": encoded_key_json(start.removesuffix(NEXT)) | {"inclusive": not start.endswith(NEXT)} if start else None,
+        "to": encoded_key_json(stop.removesuffix(NEXT)) | {"inclusive": stop.endswith(NEXT)}
+        if stop != KEYS_END
+        else None,
+    }
 
 
 def is_reserved(encoded: bytes) -> bool:

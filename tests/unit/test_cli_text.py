@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from journalkit.cli.page import Fields, Grid, Remarks, Toned, plain
-from journalkit.cli.shown import Values, encoded_key_json, encoded_key_text
+from journalkit.cli.shown import Values, encoded_key_json, encoded_key_text, range_json, range_text
 from journalkit.cli.terminal import count, plural, shortened, size, span, time_json, visible, when
 from journalkit.format.codec import CborCodec
 from journalkit.format.keys import Keyspace, encode_key, reserved_key
+from journalkit.recovery.salvage_ranges import ALL_KEYS, above
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,16 @@ def test_values_that_do_not_decode_are_shown_as_bytes() -> None:
     assert Values("later").text(b"\x01", 40) == "<undecodable> 01"
     encoded = CborCodec().encode((1, 2))
     assert Values("raw").json(encoded, reserved_key(Keyspace.OFFSETS, "in")) == {"value": {"$tuple": [1, 2]}}
+
+
+def test_the_ends_of_a_range_say_whether_they_belong_to_it() -> None:
+    """A key more or less matters to whoever goes and looks for it."""
+    a, b = encode_key("a"), encode_key("b")
+    assert range_text((a, above(b))) == ("a", "b")
+    assert range_text((above(a), b), 1) == ("after a", "before b")
+    assert range_text(ALL_KEYS) == ("the first key", "the last key")
+    assert range_json(ALL_KEYS) == {"from": None, "to": None}
+    assert range_json((above(a), above(b))) == {
+        "from": {"key": "a", "inclusive": False},
+        "to": {"key": "b", "inclusive": True},
+    }

@@ -154,7 +154,9 @@ def test_salvage_reports_every_gap(run: Run, place: Any, tmp_path: Any, state: S
     assert told["missing_lsns"] == [[82, 82]]
     assert told["manifest_fault"].startswith("the manifest is missing")
     assert [table["file"] for table in told["tables"] if table["faults"]] == [place.newest_table.name]
-    assert told["lost_keys"]
+    [lost] = told["lost_keys"]
+    assert lost["from_snapshot_lsn"] == 41
+    assert all(end is None or end["inclusive"] for end in (lost["from"], lost["to"]))
     entries = state(tmp_path / "new")["entries"]
     assert "last" not in entries
     assert "user:00" not in entries

@@ -114,10 +114,10 @@ def test_a_lost_block_is_told_with_its_keys(run: Run, tmp_path: Any) -> None:
         data[place] ^= 1
     table.write_bytes(data)
     ran = run("verify", path)
-    assert "of 100 entries; lost: key key-0" in ran.out
+    assert "of 100 entries; lost: key-0" in ran.out
     assert "; ..." in ran.out
     table.write_bytes(data[:60_000])
-    assert "to the last" in run("verify", path).out
+    assert "to the last key" in run("verify", path).out
 
 
 def test_damage_in_the_log_is_told_with_offset_and_lsn(run: Run, place: Any) -> None:
