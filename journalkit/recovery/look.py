@@ -55,7 +55,7 @@ def require_manifest(fs: ReadableFileSystem, directory: str) -> Manifest:
     """
     status = fs.status(directory)
     if status is not None and not status.is_directory:
-        raise UsageError(f"{directory} is a file; a store is a directory, name another path")
+        raise no_directory(directory)
     manifest = read_manifest(fs, directory) if status is not None else None
     if manifest is not None:
         return manifest
@@ -64,6 +64,11 @@ def require_manifest(fs: ReadableFileSystem, directory: str) -> Manifest:
     raise StoreNotFoundError(
         f"{directory}: there is no store; check the path, or open it for writing to create one", path=directory
     )
+
+
+def no_directory(directory: str) -> UsageError:
+    """Return the error for a path that is something else; a link at its end is never followed."""
+    return UsageError(f"{directory} is a file or a link; a store is a directory, name the directory itself")
 
 
 def refuse_remains(fs: ReadableFileSystem, directory: str) -> None:

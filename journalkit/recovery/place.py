@@ -20,7 +20,7 @@ from journalkit.format.manifest import Manifest
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
 from journalkit.fs.network import is_untrusted
 from journalkit.manifest import encode_bounded, read_manifest
-from journalkit.recovery.look import refuse_remains
+from journalkit.recovery.look import no_directory, refuse_remains
 from journalkit.recovery.plan import RecoveryMode
 
 Kind: TypeAlias = Literal["store", "journal"]
@@ -58,7 +58,7 @@ def check_place(fs: ReadableFileSystem, directory: str, request: OpenRequest, cl
     """
     status = fs.status(directory)
     if status is not None and not status.is_directory:
-        raise UsageError(f"{directory} is a file; a store is a directory, name another path")
+        raise no_directory(directory)
     manifest = read_manifest(fs, directory) if status is not None else None
     if manifest is not None:
         check_kind(manifest, request, directory)
@@ -117,11 +117,7 @@ def make_directories(fs: FileSystem, directory: str) -> None:
     Raises:
         OSError: Not all of them could be made.
     """
-    missing = []
-    place = directory
-    while fs.status(place) is None:
-        missing.append(place)
-        place = os.path.dirname(place) or "."
+    place, missing = _nearest(fs, directory)
     # What isn't ours to look into wasn't made by a process of ours.
     with contextlib.suppress(PermissionError):
         fs.sync_directory(os.path.dirname(place) or ".")
@@ -132,6 +128,16 @@ def make_directories(fs: FileSystem, directory: str) -> None:
         fs.sync_directory(os.path.dirname(path) or ".")
 
 
+def _nearest(fs: ReadableFileSystem, directory: str) -> tuple[str, list[str]]:
+    """Return the nearest place that is there, and what is missing below it, from the bottom up."""
+    missing = []
+    place = directory
+    while fs.status(place) is None:
+        missing.append(place)
+        place = os.path.dirname(place) or "."
+    return place, missing
+
+
 def _refuse_foreign(fs: ReadableFileSystem, directory: str) -> None:
     refuse_remains(fs, directory)
     foreign = [name for name in fs.list(directory) if name not in _MAY_PRECEDE_STORE]
@@ -140,10 +146,7 @@ def _refuse_foreign(fs: ReadableFileSystem, directory: str) -> None:
 
 
 def _check_filesystem(fs: ReadableFileSystem, directory: str, trusted: str | None) -> None:
-    place = os.path.abspath(directory)
-    while fs.status(place) is None and os.path.dirname(place) != place:
-        place = os.path.dirname(place)
-    kind = fs.filesystem_type(place)
+    kind = fs.filesystem_type(_nearest(fs, directory)[0])
     if is_untrusted(kind) and trusted != kind:
         raise UsageError(
             f"{directory} is on {kind}, whose locks and fsync may not hold what they promise; use a local disk, "

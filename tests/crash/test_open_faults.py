@@ -183,7 +183,7 @@ def test_a_path_that_is_a_file_or_holds_something_else_is_left_alone(world: Any)
     """A document by mistake, or somebody's working directory."""
     world.fs.write_bytes("/store", b"a file")
     for attempt in (world.open, world.look):
-        with pytest.raises(UsageError, match="is a file"):
+        with pytest.raises(UsageError, match="is a file or a link"):
             attempt()
     other = type(world)()
     other.fs.make_directory("/store")

@@ -24,6 +24,7 @@ STEPS = st.lists(
         st.tuples(st.just("cut"), st.integers(0, 10_000)),
         st.tuples(st.just("cut inside open"), st.integers(1, 20), st.integers(0, 10_000)),
         st.tuples(st.just("cut inside fold"), st.integers(1, 20), st.integers(0, 10_000)),
+        st.tuples(st.just("cut inside close"), st.integers(1, 8), st.integers(0, 10_000)),
     ),
     max_size=25,
 )
@@ -73,15 +74,17 @@ class History:
             self.cut_inside(name, *details)
 
     def cut_inside(self, name: str, after: int, seed: int) -> None:
-        """Let the power go at an operation of a fold, or of the open that follows a cut."""
+        """Let the power go at an operation of a fold, of a close, or of the open that follows a cut."""
         if name == "cut inside open":
             self.leave(self.world.crash(seed))
         self.world.fs.stop_after(after)
         with suppress(PowerCut):
             if name == "cut inside open":
                 self.session = self.world.open(segment_bytes_max=4096)
-            else:
+            elif name == "cut inside fold":
                 self.session.fold()
+            else:
+                self.session.close()
         self.reopen(self.world.crash(seed + 1))
 
     def reopen(self, world: Any) -> None:
