@@ -34,13 +34,12 @@ from journalkit.log.reader import SegmentReader
 from journalkit.manifest import read_manifest
 from journalkit.options import MIB, Options
 from journalkit.recovery.plan import RecoveryMode
-from journalkit.recovery.reader import open_for_reading
 from journalkit.recovery.replay import discard
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
 from journalkit.runtime.handle import Handle
 from journalkit.runtime.place import Place, caller, resolve
-from journalkit.runtime.request import check_codec, check_mode, check_request, durable_lsn
+from journalkit.runtime.request import check_mode, check_request, durable_lsn, open_to_read
 from journalkit.snapshot.cache import BlockCache
 from journalkit.types import Lsn, Sync, Value
 
@@ -121,10 +120,9 @@ class Journal(Handle):
             self._manifest = opened.keeper.current
             self._extents: tuple[_Extent, ...] = ()
         else:
-            found, self._report, _ = open_for_reading(
-                place.fs, place.directory, request.kind, request.mode, BlockCache(0), clock, lambda: discard
+            found, self._report, _ = open_to_read(
+                place.fs, place.directory, request, BlockCache(0), clock, lambda: discard
             )
-            check_codec(found.manifest, request, place.directory)
             self._manifest = found.manifest
             self._seen_durable_lsn = durable_lsn(found)
             self._extents = tuple(_extent(entry) for entry in found.plan.segments)

@@ -86,9 +86,10 @@ class Handle:
             Every visible record survives a power cut once this returns, under any `sync`.
 
         Raises:
-            StorageError: The log could not be sealed; the handle is closed all
-                the same, and recovery tells what survived. If the disk hangs,
-                the lock is released when it returns.
+            StorageError: The log could not be sealed, or had failed before with
+                records that aren't durable; the handle is closed all the same,
+                and recovery tells what survived. If the disk hangs, the lock is
+                released when it returns.
             UsageError: Called by a signal handler in the middle of a write of
                 the same thread. The handle stays open.
         """
@@ -101,8 +102,7 @@ class Handle:
             self._refusal = ClosedError(f"{self._path} is closed; open it again")
             is_at_rest = False
             try:
-                if self._opened is not None:
-                    self._opened.log.close()
+                lost = self._close_log()
                 is_at_rest = True
             except UsageError:
                 self._refusal = None
@@ -110,6 +110,17 @@ class Handle:
             finally:
                 if self._refusal is not None:
                     self._let_go(is_at_rest=is_at_rest)
+        if lost is not None:
+            raise lost.with_traceback(None)
+
+    def _close_log(self) -> JournalError | None:
+        """Seal the log; return why, if it had failed before, with records that were shown and aren't durable."""
+        if self._opened is None:
+            return None
+        log = self._opened.log
+        failure = log.failure
+        log.close()
+        return failure if log.durable_lsn < log.last_lsn else None
 
     def _let_go(self, *, is_at_rest: bool) -> None:
         """End what runs in the background and release the lock once it has ended."""

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
-from journalkit.errors import KeyTypeError, KeyValueError, UnsupportedFormatError, UsageError
+from journalkit.clock import Clock
+from journalkit.errors import (
+    JournalError,
+    KeyTypeError,
+    KeyValueError,
+    StorageError,
+    UnsupportedFormatError,
+    UsageError,
+)
 from journalkit.format.codec import CborCodec, codec_named
-from journalkit.format.manifest import Manifest
+from journalkit.fs.interface import ReadableFileSystem
 from journalkit.recovery.look import Found
 from journalkit.recovery.plan import RECOVERY_MODES
+from journalkit.recovery.reader import open_for_reading
+from journalkit.recovery.report import RecoveryReport
+from journalkit.recovery.scan import Sink
 from journalkit.recovery.writer import OpenRequest
 from journalkit.runtime.place import MODES
+from journalkit.snapshot.cache import BlockCache
+
+AnySink = TypeVar("AnySink", bound=Sink)
 
 METADATA_BYTES_MAX: Final = 32 * 1024
 """Every manifest holds the metadata, and a full disk's reserve has to hold two manifests."""
@@ -38,10 +52,31 @@ def check_request(request: OpenRequest) -> OpenRequest:
     return request
 
 
-def check_codec(manifest: Manifest, request: OpenRequest, path: str) -> None:
-    """Raise UsageError if the request names another codec than the store's."""
-    if request.codec not in (None, manifest.codec):
-        raise UsageError(f"{path} keeps its values as {manifest.codec!r}, not {request.codec!r}; leave codec out")
+def open_to_read(
+    fs: ReadableFileSystem,
+    directory: str,
+    request: OpenRequest,
+    cache: BlockCache,
+    clock: Clock,
+    make_sink: Callable[[], AnySink],
+) -> tuple[Found, RecoveryReport, AnySink]:
+    """Look at what is there; as `recovery.reader.open_for_reading`, with every error one of the contract.
+
+    Raises:
+        UsageError: Also if the request names another codec than the store's.
+        StorageError: The operating system failed; trying again is safe.
+    """
+    try:
+        found, report, sink = open_for_reading(fs, directory, request.kind, request.mode, cache, clock, make_sink)
+    except JournalError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{directory}: can't be read ({error}); try again", cause=error) from error
+    codec = found.manifest.codec
+    if request.codec not in (None, codec):
+        raise UsageError(f"{directory} keeps its values as {codec!r}, not {request.codec!r}; leave codec out")
+    codec_named(codec)
+    return found, report, sink
 
 
 def durable_lsn(found: Found) -> int:

@@ -13,11 +13,10 @@ from journalkit.clock import Clock
 from journalkit.format.manifest import Manifest
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
 from journalkit.options import Options
-from journalkit.recovery.reader import open_for_reading
 from journalkit.recovery.replay import Replay
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
-from journalkit.runtime.request import check_codec, durable_lsn
+from journalkit.runtime.request import durable_lsn, open_to_read
 from journalkit.snapshot.cache import BlockCache
 from journalkit.store.compactor import REPLAY_BYTES_PER_S, Compactor
 from journalkit.store.layers import Layers
@@ -75,10 +74,9 @@ def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Option
 
 
 def open_reader(fs: ReadableFileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
-    """Look at a store beside whoever writes it; raises as `recovery.reader.open_for_reading` does."""
+    """Look at a store beside whoever writes it; raises as `runtime.request.open_to_read` does."""
     cache = BlockCache(options.cache_bytes // 2)
-    found, report, replay = open_for_reading(fs, path, request.kind, request.mode, cache, clock, lambda: Replay(path))
-    check_codec(found.manifest, request, path)
+    found, report, replay = open_to_read(fs, path, request, cache, clock, lambda: Replay(path))
     layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
     layers.load(replay.entries, found.snapshot.tables, lsn=report.last_lsn, payload_bytes=replay.payload_bytes)
     return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None, durable_lsn(found))
