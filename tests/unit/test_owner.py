@@ -112,6 +112,20 @@ def test_undoing_leaves_the_lock_file_as_it_was() -> None:
     take_ownership(disk, "/", SimulatedClock(), "test:1").lock.close()
 
 
+def test_undoing_on_a_real_disk_leaves_nothing_and_the_store_can_be_had_again(tmp_path: Path) -> None:
+    """The kernel's lock is on the file, not on its name: removing the name must not make two owners."""
+    fs = PosixFileSystem()
+    owner = take_ownership(fs, str(tmp_path), SimulatedClock(), "test:1")
+    with pytest.raises(LockedError):
+        take_ownership(fs, str(tmp_path), SimulatedClock(), "test:2")
+    owner.undo()
+    assert list(tmp_path.iterdir()) == []
+    again = take_ownership(fs, str(tmp_path), SimulatedClock(), "test:3")
+    with pytest.raises(LockedError, match="test:3"):
+        take_ownership(fs, str(tmp_path), SimulatedClock(), "test:4")
+    again.lock.close()
+
+
 def test_undoing_removes_no_lock_file_but_its_own() -> None:
     """Two owners come of an unlinked lock file that somebody else had already replaced."""
     disk = SimulatedDisk()
