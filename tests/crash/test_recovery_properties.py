@@ -105,11 +105,14 @@ def test_any_history_leaves_a_prefix_with_every_acknowledged_record(make_world: 
 
 
 @PROPERTY
-@given(steps=STEPS, flips=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1 << 20)), min_size=1, max_size=3))
+@given(steps=STEPS, flips=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1 << 20)), min_size=1, max_size=2))
 def test_rot_anywhere_is_an_error_or_costs_nothing_that_was_durable(
     make_world: Any, steps: list[Any], flips: list[tuple[int, int]]
 ) -> None:
-    """After any history: a reader gets the right state, a refusal, or less of what nobody was promised."""
+    """After any history and two flipped bits: the same state or a refusal, and on request a prefix.
+
+    Two, because what is closed is promised twice: by its seal and by the slot.
+    """
     history = History(make_world())
     for step in steps:
         history.step(*step)
@@ -117,7 +120,7 @@ def test_rot_anywhere_is_an_error_or_costs_nothing_that_was_durable(
     world = history.world.copy()
     right = world.look()
     assert len(right) == world.submitted
-    names = [name for name in world.names() if world.read(name)]
+    names = [name for name, data in world.files().items() if data and "/" not in name]
     for file, bit in flips:
         name = names[file % len(names)]
         world.fs.flip_bit(f"/store/{name}", bit % (8 * len(world.read(name))))
