@@ -37,7 +37,7 @@ from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.replay import discard
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
-from journalkit.runtime.handle import Handle
+from journalkit.runtime.handle import Handle, started
 from journalkit.runtime.place import Place, caller, resolve
 from journalkit.runtime.request import check_mode, check_request, durable_lsn, open_to_read
 from journalkit.snapshot.cache import BlockCache
@@ -102,7 +102,7 @@ def open_journal(
         )
     )
     hands = clock if clock is not None else SystemClock()
-    return Journal(resolve(path, fs), request, options, hands, writable=mode == "rw")
+    return started(Journal(resolve(path, fs), request, options, hands, writable=mode == "rw"))
 
 
 class Journal(Handle):

@@ -14,6 +14,7 @@ COMPACTION_MODES: Final[tuple[Compaction, ...]] = ("thread", "manual")
 Duration: TypeAlias = "float | int | timedelta"
 
 MIB: Final = 1024 * 1024
+SYNC_INTERVAL_MS_MAX: Final = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Options:
                 raise KeyTypeError(f"{spelled}={value!r} is not {'a whole' if name in _COUNTS else 'a'} number")
             if not value >= least:
                 raise KeyValueError(f"{spelled}={value!r} is below {least}")
+        if self.sync_interval_ms > SYNC_INTERVAL_MS_MAX:
+            raise KeyValueError(f"sync_interval_ms={self.sync_interval_ms!r} is over {SYNC_INTERVAL_MS_MAX}, a day")
 
 
 _COUNTS: Final = frozenset({"keep_snapshots", "fold_bytes_min", "segment_bytes_max", "cache_bytes"})

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeAlias
+from typing import Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 from journalkit.errors import (
     ClosedError,
@@ -39,6 +39,8 @@ from journalkit.types import Sync
 Rest: TypeAlias = Callable[[float], bool]
 """Waits at most so many seconds for work to end, and tells whether it did."""
 
+AnyHandle = TypeVar("AnyHandle", bound="Handle")
+
 _REST_WAIT_S: Final = 0.1
 
 
@@ -56,9 +58,12 @@ class Handle:
         self._backgrounds: list[tuple[Stepper, Background]] = []
         self._has_syncer = False
         self._default_durable = options.sync == "always"
-        if options.sync == "interval":
-            self._start_syncer()
         lifecycle.register(self)
+
+    def _start_threads(self) -> None:
+        """Start what this handle's options ask for."""
+        if self._options.sync == "interval":
+            self._start_syncer()
 
     @property
     def path(self) -> str:
@@ -205,6 +210,16 @@ class Handle:
 
     def _run(self, stepper: Stepper, name: str) -> None:
         self._backgrounds.append((stepper, Background(stepper, name)))
+
+
+def started(handle: AnyHandle) -> AnyHandle:
+    """Start what a new handle runs in the background and return it; if that can't be, close it again."""
+    try:
+        handle._start_threads()
+    except BaseException:
+        handle.close()
+        raise
+    return handle
 
 
 def _release(opened: Opened) -> None:

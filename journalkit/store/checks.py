@@ -15,7 +15,7 @@ from journalkit.errors import ConflictError
 from journalkit.format.keys import USER_FIRST
 from journalkit.log.commit import Commit
 from journalkit.store.layers import Frozen, Layers
-from journalkit.store.reading import Decoder
+from journalkit.store.reading import Decoder, shown
 from journalkit.types import ABSENT, Absent, Key, Value
 
 Check: TypeAlias = Callable[[int, Sequence[Commit]], None]
@@ -63,7 +63,7 @@ class Checks:
         def check(_last_lsn: int, earlier: Sequence[Commit]) -> None:
             current = self._current(encoded_key, earlier)
             if is_there(current) != is_there(before) or (is_there(current) and current != before):
-                raise ConflictError(f"key {key!r} was changed meanwhile; read it again and retry")
+                raise ConflictError(f"key {shown(key)} was changed meanwhile; read it again and retry")
 
         return check
 
@@ -74,9 +74,11 @@ class Checks:
             current = self._current(encoded_key, earlier)
             if current is None or current is ABSENT:
                 if expect is not ABSENT:
-                    raise ConflictError(f"key {key!r} is absent, {expect!r} was expected; read it again and retry")
+                    raise ConflictError(
+                        f"key {shown(key)} is absent, {shown(expect)} was expected; read it again and retry"
+                    )
             elif expect is ABSENT or self._values.value(key, current) != expect:
-                raise ConflictError(f"key {key!r} isn't what was expected; read it again and retry")
+                raise ConflictError(f"key {shown(key)} isn't what was expected; read it again and retry")
 
         return check
 

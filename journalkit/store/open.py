@@ -12,6 +12,7 @@ from journalkit.fs.interface import FileSystem
 from journalkit.options import MIB, Compaction, Duration, Options, seconds
 from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.writer import OpenRequest
+from journalkit.runtime.handle import started
 from journalkit.runtime.place import caller, resolve
 from journalkit.runtime.request import check_mode, check_request
 from journalkit.store.engine import open_reader, open_writer
@@ -116,11 +117,6 @@ def open_store(
     )
     place = resolve(path, fs)
     hands = clock if clock is not None else SystemClock()
-    begin = open_reader if mode == "r" else open_writer
-    engine = begin(place.fs, place.directory, request, options, hands)
-    try:
-        return Store(engine, name=place.name, opened_at=request.opened_at)
-    except BaseException:
-        if engine.writing is not None:
-            engine.writing.opened.close()
-        raise
+    opener = open_reader if mode == "r" else open_writer
+    engine = opener(place.fs, place.directory, request, options, hands)
+    return started(Store(engine, name=place.name, opened_at=request.opened_at))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from journalkit.errors import CorruptionError, KeyTypeError, KeyValueError
 from journalkit.format.codec import Codec
@@ -28,6 +28,8 @@ from journalkit.format.malformed import MalformedError
 from journalkit.types import ABSENT, Absent, Key, Value
 
 Entries = Iterator[tuple[bytes, bytes | None]]
+
+SHOWN_CHARACTERS_MAX: Final = 80
 
 
 def encoded_range(start: Key | None, stop: Key | None, prefix: Key | None) -> tuple[bytes, bytes | None]:
@@ -64,6 +66,15 @@ def check_limit(limit: int | None) -> None:
         raise KeyValueError(f"limit={limit!r} is below 0")
 
 
+def shown(thing: Any) -> str:
+    """Return how a message shows a key or value: in short, whatever its `repr` makes of it."""
+    try:
+        text = repr(thing)
+    except Exception:  # noqa: BLE001 - the message is about something else; large integers have no repr, for one
+        return f"<{type(thing).__name__}>"
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else text[:SHOWN_CHARACTERS_MAX] + "..."
+
+
 class Decoder:
     """Encoded keys and values of one store, turned back into objects; damage becomes an error that names the key."""
 
@@ -83,7 +94,7 @@ class Decoder:
             return self._decode(encoded)
         except MalformedError as error:
             raise CorruptionError(
-                f"the value of key {key!r} can't be decoded ({error.reason})", path=self.path
+                f"the value of key {shown(key)} can't be decoded ({error.reason})", path=self.path
             ) from error
 
     def key(self, encoded: bytes) -> Key:

@@ -63,8 +63,6 @@ class Store(Handle, AtomicUpdates):
         super().__init__(name, engine.options, writing.opened if writing else None, opened_at)
         if writing:
             self._rests.append(writing.compactor.rest)
-            if engine.options.compaction == "thread":
-                self._run(writing.compactor, "journalkit-compactor")
 
     # Where it stands
 
@@ -329,6 +327,11 @@ class Store(Handle, AtomicUpdates):
             return f"<journalkit.Store {self.path!r}, closed>"
         mode = "rw" if self._log is not None else "r"
         return f"<journalkit.Store {self.path!r}, mode {mode!r}, LSN {self.lsn}, durable to {self.durable_lsn}>"
+
+    def _start_threads(self) -> None:
+        super()._start_threads()
+        if self._engine.writing is not None and self._options.compaction == "thread":
+            self._run(self._engine.writing.compactor, "journalkit-compactor")
 
     # Guards
 

@@ -16,6 +16,7 @@ from journalkit.clock import Clock
 from journalkit.errors import ConflictError
 from journalkit.format.codec import Codec
 from journalkit.format.keys import USER_FIRST, encode_key
+from journalkit.log.log import Log
 from journalkit.store.checks import Check, Checks, is_there
 from journalkit.store.layers import Frozen
 from journalkit.store.reading import OrderedReads
@@ -40,6 +41,10 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
         """Append encoded mutations as one record, if the check lets them."""
 
     @abstractmethod
+    def _require_writable(self) -> Log:
+        """Raise UsageError unless this thread may write."""
+
+    @abstractmethod
     def _freeze(self) -> Frozen:
         """Return the state as it is now."""
 
@@ -56,6 +61,7 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
             KeyError: There is no such key, and no `default`.
         """
         encoded_key = encode_key(key)
+        self._require_writable()
         while True:
             before = self._encoded(encoded_key)
             new = function(self._value_or(key, before, default))
@@ -72,6 +78,8 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
             ConflictError: Somebody else changed the key meanwhile. Nothing was written.
         """
         encoded_key = encode_key(key)
+        # Here too, and not only when the block is done.
+        self._require_writable()
         before = self._encoded(encoded_key)
         value = self._value_or(key, before, default)
         yield value

@@ -1,0 +1,68 @@
+"""Stores on a simulated disk, closed when a test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import journalkit
+from journalkit.errors import JournalError
+from journalkit.store.compactor import Compactor
+from journalkit.testing import SimulatedClock, SimulatedDisk
+
+STORE = "/store"
+
+
+class Bench:
+    """A disk and a clock, and what was opened on them."""
+
+    def __init__(self) -> None:
+        self.disk = SimulatedDisk()
+        self.clock = SimulatedClock(seed=7)
+        self.opened: list[journalkit.Store] = []
+
+    def open(self, **options: Any) -> journalkit.Store:
+        usual: dict[str, Any] = {"fs": self.disk, "clock": self.clock, "compaction": "manual"}
+        store = journalkit.open(STORE, **(usual | options))
+        self.opened.append(store)
+        return store
+
+    @staticmethod
+    def compactor(store: journalkit.Store) -> Compactor:
+        assert store._engine.writing is not None
+        return store._engine.writing.compactor
+
+    def names(self, ending: str) -> list[str]:
+        return [name for name in self.disk.list(STORE) if name.endswith(ending)]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """An empty disk."""
+    bench = Bench()
+    yield bench
+    bench.disk.capacity_bytes = None
+    for store in bench.opened:
+        with suppress(JournalError):
+            store.close()
+
+
+@pytest.fixture
+def store(bench: Bench) -> journalkit.Store:
+    """A new store, without a thread."""
+    return bench.open()
+
+
+@pytest.fixture
+def in_thread() -> Callable[[Callable[[], Any]], Any]:
+    """Run something in another thread, to its end, and return what it returned."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def run(function: Callable[[], Any]) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(function).result(timeout=10)
+
+    return run
