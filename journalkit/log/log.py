@@ -139,7 +139,7 @@ class Log:
                 with leadership:
                     self._leader = me
                     try:
-                        self._writer.lead(queue, commit)
+                        self._writer.write_single(commit)
                     finally:
                         self._leader = _NOBODY
                 if queue:
@@ -163,7 +163,7 @@ class Log:
         """
         writer = self._writer
         # The group first: what is being made visible right now is not in `last_lsn` yet.
-        if writer.group is None and writer.failed is None and writer.durable_lsn == writer.last_lsn:
+        if not writer.is_busy and writer.failed is None and writer.durable_lsn == writer.last_lsn:
             return writer.durable_lsn
         return self.commit(Commit(None, 0, (), durable=True))
 
@@ -184,7 +184,7 @@ class Log:
                 try:
                     if self._crowd > 1:
                         self._gather()
-                    served = self._writer.lead(self._queue, None)
+                    served = self._writer.lead(self._queue)
                     self._crowd = served + len(self._queue)
                 finally:
                     self._leader = _NOBODY
@@ -316,6 +316,7 @@ class Log:
                 finalizer that interrupted it. Closed, but not sealed.
         """
         me, writer = get_ident(), self._writer
+        closed = ClosedError(f"{self._directory} is closed; open it again")
         held: list[bool] = []
         try:
             if self._leader == me:
@@ -331,9 +332,11 @@ class Log:
             if writer.failed is None:
                 writer.seal()
         finally:
-            writer.failed = ClosedError(f"{self._directory} is closed; open it again")
-            writer.release()
-            if held == [True]:
-                self._leader = _NOBODY
-                self._leadership.release()
-                self._wake_next()
+            writer.failed = closed
+            try:
+                writer.release()
+            finally:
+                if held == [True]:
+                    self._leader = _NOBODY
+                    self._leadership.release()
+            self._wake_next()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from journalkit.clock import Clock
 from journalkit.errors import JournalError, StorageError, StoreFullError
@@ -26,6 +26,10 @@ from journalkit.log.segment import SegmentWriter
 from journalkit.log.succession import Succession
 
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+Single: TypeAlias = tuple[Commit, bytes, int, int]
+"""A commit, its frame, the frame's offset and the LSN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class LogWriter:
         self._to_take_singly = 0
         self.segments = segments
         self.group: Group | None = None
+        self.single: Single | None = None
         self.failed: JournalError | None = None
         self.last_lsn = last_lsn
         self.durable_lsn = last_lsn
@@ -78,17 +83,77 @@ class LogWriter:
         commits = self.last_lsn - self._opened_at_lsn
         return LogStatistics(commits, self.groups, self.syncs, self.bytes_appended, self.rotations)
 
-    def lead(self, queue: deque[Commit], alone: Commit | None) -> int:
-        """Write what waits in the queue, or `alone` if nobody does; return how many left the queue."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether a record is between its LSN and its outcome."""
+        # In this order: a single record becomes a group before it ceases to be a single one.
+        return self.single is not None or self.group is not None
+
+    def write_single(self, commit: Commit) -> bool:
+        """Write a record that nobody else waits beside; return False, nothing done, if there is more to do than that.
+
+        Most records are alone, and most of what a group needs is not for them.
+        `single` is what `group` is otherwise: from its assignment on the record
+        completes, and who finds it carries it on as a group of one. So does this,
+        for everything out of the ordinary. Equal to `lead`; tests/unit/log/test_single.py says so.
+        """
+        segments, payload, lsn = self.segments, commit.payload, self.last_lsn + 1
+        active = segments.position.active
+        start = active.end_bytes
+        if payload is None or start >= segments.rotate_at_bytes or self.failed is not None:
+            return False
+        if self.single is not None or self.group is not None or segments.rotation is not None:
+            return False
+        try:
+            if commit.check is not None:
+                commit.check(lsn - 1, ())
+            data = frame_format.encode(
+                payload,
+                lsn=lsn,
+                time_us=self._clock.wall_us(),
+                durable_lsn=self.durable_lsn,
+                kind=commit.kind,
+                salt=active.entry.salt,
+                offset_bytes=start,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a check raises is its commit's outcome
+            commit.settle(error)
+            return True
+        commit.lsn = lsn
+        self.single = (commit, data, start, lsn)
+        try:
+            active.write(data, start)
+        except OSError as error:
+            self._refuse(active, self._as_group(self.single), error)
+            self._finish_group()
+            return True
+        if commit.durable:
+            self._as_group(self.single).written = True
+            self._finish_group()
+            return True
+        self._apply([commit], lsn)
+        active.accept(start + len(data), frame_format.checksum_of(data))
+        self.last_lsn = lsn
+        self.groups += 1
+        self.bytes_appended += len(data)
+        commit.settled = True
+        self.single = None
+        return True
+
+    def _as_group(self, single: Single) -> Group:
+        """Carry a single record on as the group that is under way, from the beginning."""
+        commit, data, start, lsn = single
+        self.group = group = Group([commit], data, start, lsn, frame_format.checksum_of(data), commit.durable)
+        self.single = None
+        return group
+
+    def lead(self, queue: deque[Commit]) -> int:
+        """Write what waits in the queue; return how many left it."""
         segments = self.segments
-        if self.group is not None or segments.rotation is not None:
-            self.complete()
+        self.complete()
         if segments.position.active.end_bytes >= segments.rotate_at_bytes:
             self._rotate_if_possible()
-        if alone is not None and not queue:
-            self._take_alone(alone)
-        else:
-            self._take(queue)
+        self._take(queue)
         self._finish_group()
         # A commit waits in the queue until it has an outcome.
         served = 0
@@ -99,38 +164,12 @@ class LogWriter:
 
     def complete(self) -> None:
         """Carry out what an interrupted leader left."""
+        if self.single is not None:
+            self._as_group(self.single)
         self._finish_group()
         self._finish_rotation()
 
     # A group
-
-    def _take_alone(self, commit: Commit) -> None:
-        """`_take` for the only commit there is: most are, and need no lists. Equal to it; a test says so."""
-        if self.failed is not None:
-            commit.settle(self.failed)
-            return
-        lsn, active = self.last_lsn, self.segments.position.active
-        start, data, checksum = active.end_bytes, b"", active.last_checksum
-        try:
-            if commit.check is not None:
-                commit.check(lsn, ())
-            if commit.payload is not None:
-                lsn += 1
-                data = frame_format.encode(
-                    commit.payload,
-                    lsn=lsn,
-                    time_us=self._clock.wall_us(),
-                    durable_lsn=self.durable_lsn,
-                    kind=commit.kind,
-                    salt=active.entry.salt,
-                    offset_bytes=start,
-                )
-                checksum = frame_format.checksum_of(data)
-        except Exception as error:  # noqa: BLE001 - whatever a check raises is its commit's outcome
-            commit.settle(error)
-            return
-        commit.lsn = lsn
-        self.group = Group([commit], data, start, lsn, checksum, commit.durable)
 
     def _take(self, queue: deque[Commit]) -> None:
         """Give places to what waits. The assignment to `group` is the moment from which they complete."""
@@ -197,15 +236,9 @@ class LogWriter:
                 # The log first: interrupted in between, it must refuse, whatever the group is told.
                 self.failed = group.error = error
             except OSError as error:
-                refusal = self._refusal(active, group, error)
-                if isinstance(refusal, StorageError):
-                    self.failed = refusal
-                elif len(group.commits) > 1:
-                    # Who fits, or only wants a sync, mustn't be refused for a neighbour's size.
-                    self._to_take_singly = len(group.commits)
-                    self.group = None
+                self._refuse(active, group, error)
+                if self.group is None:
                     return
-                group.error = refusal
         if group.error is None:
             # Repeating from here is harmless: the same values, in the same order.
             self._apply(group.commits, group.last_lsn)
@@ -219,15 +252,23 @@ class LogWriter:
             commit.settle(group.error)
         self.group = None
 
-    def _refusal(self, active: SegmentWriter, group: Group, cause: OSError) -> StoreFullError | StorageError:
-        """Return what a failed write means. On a full disk its remains are erased, and the log goes on."""
+    def _refuse(self, active: SegmentWriter, group: Group, cause: OSError) -> None:
+        """A write failed. On a full disk its remains are erased, and the log goes on; anything else ends it."""
         if not is_full(cause):
-            return self._failure("the log could not be written", cause)
+            self.failed = group.error = self._failure("the log could not be written", cause)
+            return
         try:
             active.withdraw()
         except OSError as worse:
-            return self._failure("the disk is full and a half-written record could not be erased", worse)
-        return store_full(self._fs, self._directory, len(group.data), cause)
+            what = "the disk is full and a half-written record could not be erased"
+            self.failed = group.error = self._failure(what, worse)
+            return
+        if len(group.commits) > 1:
+            # Who fits, or only wants a sync, mustn't be refused for a neighbour's size.
+            self._to_take_singly = len(group.commits)
+            self.group = None
+            return
+        group.error = store_full(self._fs, self._directory, len(group.data), cause)
 
     def _sync(self, active: SegmentWriter) -> None:
         try:
