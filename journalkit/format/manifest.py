@@ -9,13 +9,14 @@ anything that isn't a log record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
 from journalkit.format.layout import Field, Layout
 from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.format.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from journalkit.format.table import TableInfo
 
 MAGIC: Final = b"JKMAN\r\n\x1a"
@@ -33,6 +34,7 @@ HEADER = Layout(
 HEADER_BYTES: Final = HEADER.size
 _CRC_BYTES: Final = 4
 _UUID_BYTES: Final = 16
+_PLAIN_TYPES: Final[dict[object, type]] = {"int": int, "str": str, "bytes": bytes, "bool": bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,11 @@ def decode_manifest(data: bytes) -> Manifest:
         raise MalformedError("the manifest's body is damaged", HEADER_BYTES)
     try:
         return _from_plain(CborCodec().decode(body))
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise MalformedError(f"the manifest's body doesn't say what a manifest must ({error!r})", HEADER_BYTES) from error
+    except MalformedError as error:
+        raise MalformedError(f"the manifest's body makes no sense: {error.reason}", HEADER_BYTES) from error
+    except (TypeError, KeyError, AttributeError) as error:
+        reason = f"the manifest's body doesn't say what a manifest must ({error!r:.200})"
+        raise MalformedError(reason, HEADER_BYTES) from error
 
 
 def _as_plain(manifest: Manifest) -> dict[str, Any]:
@@ -162,15 +167,38 @@ def _snapshot(plain: dict[str, Any]) -> SnapshotEntry:
 
 def _check(manifest: Manifest) -> None:
     """Raise MalformedError where fields contradict each other: whole bytes can still be wrong."""
+    _check_types(manifest)
+    for segment in manifest.segments:
+        _check_types(segment)
+        if segment.end is not None:
+            _check_types(segment.end)
+            if segment.end.end_bytes < SEGMENT_HEADER_BYTES:
+                raise MalformedError(f"segment {segment.number} ends inside its header")
+    for snapshot in manifest.snapshots:
+        _check_types(snapshot)
+        for table in snapshot.tables:
+            _check_types(table)
     numbers = [entry.number for entry in manifest.segments]
     lsns = [entry.lsn for entry in manifest.snapshots]
+    if not isinstance(manifest.metadata, dict):
+        raise MalformedError("the metadata is no mapping")
     if len(manifest.store) != _UUID_BYTES or len(manifest.writer) != _UUID_BYTES:
-        raise MalformedError("an identity has the wrong length", HEADER_BYTES)
+        raise MalformedError("an identity has the wrong length")
     if numbers != sorted(set(numbers)):
-        raise MalformedError(f"segments {numbers} are out of order", HEADER_BYTES)
+        raise MalformedError(f"segments {numbers} are out of order")
     if lsns != sorted(lsns, reverse=True) or any(not entry.tables for entry in manifest.snapshots):
-        raise MalformedError("snapshots are out of order or empty", HEADER_BYTES)
+        raise MalformedError("snapshots are out of order or empty")
     if numbers and manifest.next_segment <= numbers[-1]:
-        raise MalformedError("the next segment's number is taken", HEADER_BYTES)
+        raise MalformedError("the next segment's number is taken")
     if lsns and not manifest.pruned_lsn <= lsns[-1]:
-        raise MalformedError("the log was pruned beyond the oldest snapshot", HEADER_BYTES)
+        raise MalformedError("the log was pruned beyond the oldest snapshot")
+
+
+def _check_types(part: Manifest | SegmentEntry | SegmentEnd | SnapshotEntry | TableInfo) -> None:
+    """Raise MalformedError unless plain fields are of their types and numbers in their range."""
+    for spec in fields(part):
+        value, wanted = getattr(part, spec.name), _PLAIN_TYPES.get(spec.type)
+        # Times are labels, and a clock may stand before 1970.
+        least = -(1 << 63) if spec.name.endswith("_us") else 0
+        if (wanted is not None and type(value) is not wanted) or (wanted is int and not least <= value < 1 << 63):
+            raise MalformedError(f"{spec.name} is {value!r:.50}")

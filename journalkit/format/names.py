@@ -15,8 +15,9 @@ RESERVE = "reserve"
 QUARANTINE = "quarantine"
 TEMPORARY_SUFFIX = ".tmp"
 
-_SEGMENT = re.compile(r"log-(\d{16})\.jks")
-_TABLE = re.compile(r"table-(\d{16})\.jkt")
+# ASCII: a name in another script's digits isn't one that we wrote.
+_SEGMENT = re.compile(r"log-(\d{16})\.jks", re.ASCII)
+_TABLE = re.compile(r"table-(\d{16})\.jkt", re.ASCII)
 
 
 def segment_name(number: int) -> str:

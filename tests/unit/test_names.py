@@ -1,0 +1,51 @@
+"""Names: made and read in one place, and nothing of anybody else's is taken for ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from journalkit.format import names
+
+
+@pytest.mark.parametrize("number", [1, 9, 9_999_999_999_999_998])
+def test_numbers_come_back_from_names(number: int) -> None:
+    """Sorted names are sorted numbers, so a listing shows the log in order."""
+    assert names.segment_number(names.segment_name(number)) == number
+    assert names.table_number(names.table_name(number)) == number
+    assert names.segment_number(names.table_name(number)) is None
+    assert names.table_number(names.segment_name(number)) is None
+    assert names.segment_name(number) < names.segment_name(number + 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "log-1.jks",
+        "log-0000000000000001.jks~",
+        "log-0000000000000001.jks\n",
+        "xlog-0000000000000001.jks",
+        "log-00000000000000001.jks",
+        "log-٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠١.jks",
+        "table-𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟬𝟭.jkt",
+        "log-000000000000-001.jks",
+        "",
+    ],
+)
+def test_other_names_are_not_ours(name: str) -> None:
+    """What isn't ours is never swept, digits of another script included."""
+    assert names.segment_number(name) is None
+    assert names.table_number(name) is None
+
+
+def test_temporaries_are_known_by_what_they_would_have_become() -> None:
+    """A kill leaves them; the next open sweeps these and no other file that ends in .tmp."""
+    for name in (names.MANIFEST, names.segment_name(1), names.table_name(2)):
+        assert names.is_temporary(names.temporary_name(name))
+        assert not names.is_temporary(name)
+    assert not names.is_temporary("notes.tmp")
+    assert not names.is_temporary(".tmp")
+
+
+def test_a_quarantined_cut_says_where_it_was() -> None:
+    """Who looks at it months later has nothing but the name."""
+    assert names.quarantine_name(3, 4096, 7) == "log-0000000000000003-at-4096-epoch-7.bin"
