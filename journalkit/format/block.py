@@ -1,35 +1,43 @@
-"""Blocks of a table: sorted entries, or the index of other blocks, each under a checksum.
+"""Data blocks of a table: sorted entries, each found without reading the others, under a checksum.
 
-    data block    u32 count, entries: u16 key bytes, u32 value bytes, key, value
-    index block   u32 count, u8 level, entries: see `INDEX_ENTRY`, then of each the first and the last key
-    either ends   u32 CRC32C, seeded with the table's salt and the block's offset
+    u32 where the first entry begins
+    of each entry  u16 key bytes, u32 where the entry ends
+    of each entry  u8 fingerprint: the low byte of the key's CRC32C
+    of each entry  key, value
+    u32 CRC32C, seeded with the table's salt and the block's offset
 
-Value bytes of 0xFFFFFFFF mean a tombstone. The body, all before the checksum,
-doesn't know its place: to copy a block to another table only the checksum is
-computed anew, and two data blocks are joined by joining their entries.
+Key bytes of 0xFFFF mean a tombstone, of which the key is all there is. Places
+count from the block's beginning, so the body, all before the checksum, doesn't
+know its place in the file: to copy a block to another table only the checksum
+is computed anew.
 
-An index block of level 0 points to data blocks, one of level n to index blocks
-of level n - 1. What it says of a block (first and last key, entries,
-tombstones) is compared with the block whenever one is read, so order inside
-each block is order throughout the table.
+An entry begins where the one before it ends. So u32, u16, u32 at byte `6 * n`
+are where entry n begins, its key bytes and where it ends, for the first entry
+too: one struct call reads them.
 
-`decode_block` is a hot path: one struct call and two slices an entry, no
-object but key and value; order is checked afterwards, at the speed of C.
+A block that was read is kept as it is; nothing is decoded ahead. Hot are
+`find_entry`, which a get pays for: it looks only at entries with the key's
+fingerprint, one or two of a hundred; `iter_entries` and `decode_block`, which
+scans and folds pay for: two slices an entry, no object but key and value; and
+`encode_block`, which works in columns, at the speed of C.
+
+The other blocks of a table: `journalkit.format.index`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
-from operator import add, le, lt
-from typing import Any, Final, NamedTuple
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, islice
+from operator import add, sub
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
 
 from journalkit.format.checksum import checksum, seed_at
-from journalkit.format.layout import Field, Layout
 from journalkit.format.malformed import MalformedError
-from journalkit.format.table import HEADER_BYTES
+from journalkit.types import ABSENT, Absent
 
 Entry = tuple[bytes, bytes | None]
 """One key with its encoded value; None is a tombstone."""
@@ -37,111 +45,130 @@ Entry = tuple[bytes, bytes | None]
 Block = dict[bytes, bytes | None]
 """A decoded data block: its entries, in key order."""
 
-KEY_BYTES_MAX: Final = 0xFFFF
-VALUE_BYTES_MAX: Final = 1 << 30
+KEY_BYTES_MAX: Final = 0xFFFE
+ENTRY_BYTES_MAX: Final = 1 << 30
 """Limits of the format. What a store accepts is less, and is its own decision."""
 
-INDEX_FANOUT: Final = 256
-INDEX_BLOCK_BYTES_TARGET: Final = 64 * 1024
-INDEX_BLOCK_BYTES_MAX: Final = 4 * 1024 * 1024
-INDEX_FANOUT_MIN: Final = 16
-"""An index block is full at the fanout, or at its target size with the least fanout; so it never exceeds
-its maximum, whatever the keys, and an index block is all that a step of a lookup parses."""
-
-LEVELS_MAX: Final = 16
-
-INDEX_ENTRY: Final = Layout(
-    Field("first_bytes", "H", "bytes of the block's first key"),
-    Field("last_bytes", "H", "bytes of its last key"),
-    Field("offset", "Q", "where the block begins in the file"),
-    Field("length", "I", "its bytes, checksum included"),
-    Field("entry_count", "Q", "entries in it or below it"),
-    Field("tombstone_count", "Q", "how many of them are tombstones"),
-)
-
 CRC_BYTES: Final = 4
-TOMBSTONE_BYTES: Final = 0xFFFF_FFFF
-_COUNT: Final = struct.Struct("<I")
-_ENTRY: Final = struct.Struct("<HI")
-_INDEX_HEAD: Final = struct.Struct("<IB")
-_INDEX_ENTRY: Final = INDEX_ENTRY.struct
-BLOCK_BYTES_MIN: Final = _COUNT.size + _ENTRY.size + CRC_BYTES
-INDEX_BLOCK_BYTES_MIN: Final = _INDEX_HEAD.size + CRC_BYTES
-BLOCK_COUNT_BYTES: Final = _COUNT.size
-ENTRY_HEAD_BYTES: Final = _ENTRY.size
-INDEX_ENTRY_BYTES: Final = _INDEX_ENTRY.size
+TOMBSTONE: Final = 0xFFFF
+
+_RESIDUE: Final = 0x48674BC7
+"""The CRC32C of any bytes that end with their own CRC32C, whatever it started from. So a block is checked in one
+pass without being cut in two."""
+
+_PLACE: Final = struct.Struct("<I")
+_ROW: Final = struct.Struct("<HI")
+_ENTRY: Final = struct.Struct("<IHI")
+_FINGERPRINT_BYTES: Final = 1
+START_BYTES: Final = _PLACE.size
+ROW_BYTES: Final = _ROW.size
+ENTRY_OVERHEAD_BYTES: Final = ROW_BYTES + _FINGERPRINT_BYTES
+"""What an entry takes in a block beside its key and its value."""
+
+BLOCK_BYTES_MIN: Final = START_BYTES + ENTRY_OVERHEAD_BYTES + CRC_BYTES
 
 
-class IndexEntry(NamedTuple):
-    """What an index says of one block. Keys are inclusive, tombstones are entries."""
+class Run(NamedTuple):
+    """Entries in columns, as `encode_block` takes them; `run_of` makes one.
 
-    first: bytes
-    last: bytes
-    offset_bytes: int
-    length_bytes: int
-    entry_count: int
-    tombstone_count: int
-
-
-@dataclass(slots=True)
-class IndexBlock:
-    """An index block as columns; `firsts`, the blocks' first keys, are there to bisect in.
-
-    A writer fills one with `add`; one that was decoded is shared and stays as it is.
+    A tombstone's value is empty here and its key bytes are TOMBSTONE; lengths are of key and value together.
     """
 
-    level: int
-    firsts: list[bytes] = field(default_factory=list)
-    lasts: list[bytes] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    entry_counts: list[int] = field(default_factory=list)
-    tombstone_counts: list[int] = field(default_factory=list)
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    key_bytes: Sequence[int]
+    lengths: Sequence[int]
 
-    def add(self, entry: IndexEntry) -> None:
-        """Append what is said of one more block."""
-        for column, value in zip(self._columns(), entry, strict=True):
-            column.append(value)
-
-    def entry(self, at: int) -> IndexEntry:
-        """Return what is said of the block at this place."""
-        return IndexEntry(*[column[at] for column in self._columns()])
-
-    def summary(self, offset_bytes: int, length_bytes: int) -> IndexEntry:
-        """Return what the index above has to say of this one, which is at that place of the file."""
-        return IndexEntry(
-            self.firsts[0] if self.firsts else b"",
-            self.lasts[-1] if self.lasts else b"",
-            offset_bytes,
-            length_bytes,
-            sum(self.entry_counts),
-            sum(self.tombstone_counts),
-        )
-
-    def _columns(self) -> tuple[list[Any], ...]:
-        return self.firsts, self.lasts, self.offsets, self.lengths, self.entry_counts, self.tombstone_counts
+    def part(self, low: int, high: int) -> Run:
+        """Return entries `low` to `high`, not included."""
+        return Run(self.keys[low:high], self.values[low:high], self.key_bytes[low:high], self.lengths[low:high])
 
 
-def encode_entry(key: bytes, value: bytes | None) -> bytes:
-    """Return one entry of a data block; ValueError if it can't be one."""
-    key_bytes = len(key)
-    if key_bytes > KEY_BYTES_MAX:
-        raise ValueError(f"a key of {key_bytes} bytes, at most {KEY_BYTES_MAX} fit")
-    if value is None:
-        return _ENTRY.pack(key_bytes, TOMBSTONE_BYTES) + key
-    if len(value) > VALUE_BYTES_MAX:
-        raise ValueError(f"a value of {len(value)} bytes, at most {VALUE_BYTES_MAX} fit")
-    return b"%b%b%b" % (_ENTRY.pack(key_bytes, len(value)), key, value)
+def run_of(entries: Iterable[Entry]) -> Run:
+    """Return at least one entry as a run; ValueError if one exceeds the format. Order is the caller's part."""
+    keys, values = zip(*entries, strict=True)
+    key_bytes = list(map(len, keys))
+    longest = max(key_bytes)
+    if not all(values):  # tombstones, or empty values: this much is quick to tell
+        key_bytes = [TOMBSTONE if value is None else len(key) for key, value in zip(keys, values, strict=True)]
+        values = tuple(value or b"" for value in values)
+    lengths = list(map(add, map(len, keys), map(len, values)))
+    if longest > KEY_BYTES_MAX:
+        raise ValueError(f"a key of {longest} bytes, at most {KEY_BYTES_MAX} fit")
+    if max(lengths) > ENTRY_BYTES_MAX:
+        raise ValueError(f"an entry of {max(lengths)} bytes, at most {ENTRY_BYTES_MAX} fit")
+    return Run(keys, values, key_bytes, lengths)
 
 
-def encode_block(count: int, entries: Sequence[bytes]) -> bytes:
-    """Return the body of a data block of `count` entries, given as they are encoded, in runs."""
-    return b"".join((_COUNT.pack(count), *entries))
+def encode_block(pieces: Sequence[Run | bytes]) -> bytes:
+    """Return the body of a data block: runs in key order, and bodies whose entries join them unparsed.
+
+    O(bytes); a body alone is returned as it is. Raises MalformedError for a body that isn't one.
+    """
+    if len(pieces) == 1 and isinstance(pieces[0], bytes):
+        return pieces[0]
+    key_bytes: list[int] = []
+    lengths: list[int] = []
+    fingerprints: list[bytes] = []
+    data: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            columns = _columns_of_body(piece)
+            key_bytes += columns[0]
+            lengths += columns[1]
+            fingerprints.append(columns[2])
+            data.append(columns[3])
+        else:
+            key_bytes += piece.key_bytes
+            lengths += piece.lengths
+            fingerprints.append(_fingerprints(piece.keys))
+            data += chain.from_iterable(zip(piece.keys, piece.values, strict=True))
+    start = START_BYTES + len(lengths) * ENTRY_OVERHEAD_BYTES
+    ends = islice(accumulate(lengths, initial=start), 1, None)
+    return b"".join((_PLACE.pack(start), *map(_ROW.pack, key_bytes, ends), *fingerprints, *data))
 
 
-def block_entries(body: bytes) -> tuple[int, bytes]:
-    """Return how many entries a checked body says it has, and their bytes."""
-    return _COUNT.unpack_from(body)[0], body[BLOCK_COUNT_BYTES:]
+def _columns_of_body(body: bytes) -> tuple[Sequence[int], Sequence[int], bytes, bytes]:
+    """Return of a body's entries the key bytes, the lengths and the fingerprints, and all of them together."""
+    count, start = block_shape(body)
+    fingerprints = start - count
+    key_bytes, ends = zip(*_ROW.iter_unpack(body[START_BYTES:fingerprints]), strict=True)
+    lengths = list(map(sub, ends, (start, *ends)))
+    if min(lengths) < 0 or ends[-1] != len(body):
+        raise MalformedError("entries don't fill their block", start)
+    return key_bytes, lengths, body[fingerprints:start], body[start:]
+
+
+def _fingerprints(keys: Sequence[bytes]) -> bytes:
+    """Return the low byte of each key's CRC32C."""
+    return struct.pack(f"<{len(keys)}I", *map(crc32c, keys))[::4]
+
+
+def block_shape(block: bytes) -> tuple[int, int]:
+    """Return how many entries a data block says it has, and where they begin. With or without its checksum.
+
+    Raises MalformedError where the block has no room for that.
+    """
+    if len(block) < START_BYTES + ENTRY_OVERHEAD_BYTES:
+        raise MalformedError("a data block too short for an entry")
+    (start,) = _PLACE.unpack_from(block)
+    count, rest = divmod(start - START_BYTES, ENTRY_OVERHEAD_BYTES)
+    if count < 1 or rest or start > len(block):
+        raise MalformedError(f"a data block whose entries can't begin at byte {start}")
+    return count, start
+
+
+def block_length(beginning: bytes) -> int:
+    """Return how long a data block that begins with these bytes would be, checksum included; 0 if none can.
+
+    The rows are all that has to be there; those of any block that a
+    `TableWriter` makes end within 64 KiB. For who has no index to ask.
+    """
+    try:
+        count, _ = block_shape(beginning)
+    except MalformedError:
+        return 0
+    return int(_PLACE.unpack_from(beginning, count * ROW_BYTES)[0]) + CRC_BYTES
 
 
 def block_checksum(body: bytes, *, salt: int, offset_bytes: int) -> bytes:
@@ -151,11 +178,10 @@ def block_checksum(body: bytes, *, salt: int, offset_bytes: int) -> bytes:
 
 def check_block(block: bytes, *, salt: int, offset_bytes: int) -> None:
     """Raise MalformedError unless `block`, checksum included, belongs to this place of this table."""
-    end = len(block) - CRC_BYTES
-    if end < 0:
+    if len(block) < CRC_BYTES:
         raise MalformedError("a block shorter than its checksum")
-    if checksum(memoryview(block)[:end], seed_at(salt, offset_bytes)) != int.from_bytes(block[end:], "little"):
-        raise MalformedError("the block's checksum doesn't match", end)
+    if checksum(block, seed_at(salt, offset_bytes)) != _RESIDUE:
+        raise MalformedError("the block's checksum doesn't match", len(block) - CRC_BYTES)
 
 
 def decode_block(block: bytes) -> Block:
@@ -165,27 +191,18 @@ def decode_block(block: bytes) -> Block:
     the body exactly. O(len(block)), whatever the bytes say.
     """
     end = len(block) - CRC_BYTES
-    if end < BLOCK_BYTES_MIN - CRC_BYTES:
-        raise MalformedError("a data block too short for an entry")
-    (count,) = _COUNT.unpack_from(block)
-    if not 0 < count <= (end - BLOCK_COUNT_BYTES) // ENTRY_HEAD_BYTES:
-        raise MalformedError(f"a data block that can't hold its {count} entries")
-    unpack = _ENTRY.unpack_from
+    count, start = block_shape(block)
     entries: Block = {}
-    at = BLOCK_COUNT_BYTES
-    try:
-        for _ in range(count):
-            key_bytes, value_bytes = unpack(block, at)
-            middle = at + 6 + key_bytes
-            key = block[at + 6 : middle]
-            if value_bytes == TOMBSTONE_BYTES:
-                entries[key] = None
-                at = middle
-            else:
-                at = middle + value_bytes
-                entries[key] = block[middle:at]
-    except struct.error:
-        raise MalformedError("an entry reaches beyond its block", at) from None
+    at = start
+    for key_bytes, entry_end in _ROW.iter_unpack(block[START_BYTES : start - count]):
+        middle = at + key_bytes
+        if middle <= entry_end and key_bytes != TOMBSTONE:
+            entries[block[at:middle]] = block[middle:entry_end]
+        elif key_bytes == TOMBSTONE and at <= entry_end <= at + KEY_BYTES_MAX:
+            entries[block[at:entry_end]] = None
+        else:
+            raise MalformedError("an entry's key doesn't fit it", min(at, end))
+        at = entry_end
     if at != end:
         raise MalformedError("entries don't fill their block", min(at, end))
     keys = list(entries)
@@ -194,61 +211,76 @@ def decode_block(block: bytes) -> Block:
     return entries
 
 
-def encode_index(index: IndexBlock) -> bytes:
-    """Return the body of an index block."""
-    rows = map(
-        _INDEX_ENTRY.pack,
-        map(len, index.firsts),
-        map(len, index.lasts),
-        index.offsets,
-        index.lengths,
-        index.entry_counts,
-        index.tombstone_counts,
-    )
-    keys = chain.from_iterable(zip(index.firsts, index.lasts, strict=True))
-    return b"".join((_INDEX_HEAD.pack(len(index.firsts), index.level), *rows, *keys))
+def check_fingerprints(block: bytes, keys: Iterable[bytes]) -> None:
+    """Raise MalformedError unless a data block's fingerprints are those of its keys: by them alone keys are found."""
+    count, start = block_shape(block)
+    if _fingerprints(list(keys)) != block[start - count : start]:
+        raise MalformedError("fingerprints in a block aren't those of its keys", start - count)
 
 
-def decode_index(block: bytes, *, offset_bytes: int) -> IndexBlock:
-    """Return the index block that begins at `offset_bytes`, its checksum found right.
+def check_ends(block: bytes, first: bytes, last: bytes, entry_count: int) -> None:
+    """Raise MalformedError unless a data block has these keys at its ends, and so many entries.
 
-    The blocks it names ascend in key and in place, and lie between the header
-    and the index block itself: following it always ends.
+    What `find_entry`, `position` and `iter_entries` need to know, at a cost that doesn't grow with the block.
+    """
+    count, start = block_shape(block)
+    (end,) = _PLACE.unpack_from(block, count * ROW_BYTES)
+    if end != len(block) - CRC_BYTES:
+        raise MalformedError("entries don't fill their block", start)
+    if (count, _key(block, 0), _key(block, count - 1)) != (entry_count, first, last):
+        raise MalformedError("the block isn't the one that its index names")
 
-    Raises MalformedError otherwise. O(len(block)), in a few passes at the speed
-    of C: a lookup that misses the cache pays for this.
+
+def find_entry(block: bytes, count: int, key: bytes) -> bytes | Absent | None:
+    """Return what a block of `count` entries, found right by `check_ends`, says of a key; ABSENT if nothing.
+
+    Raises MalformedError where the entry of that key can't be one, and sees
+    nothing of the others: they are for `decode_block` and `check_fingerprints`.
+    """
+    fingerprint = crc32c(key) & 0xFF
+    fingerprints = START_BYTES + count * ROW_BYTES
+    start = fingerprints + count
+    found = block.find(fingerprint, fingerprints, start)
+    while found >= 0:
+        at, key_bytes, end = _ENTRY.unpack_from(block, (found - fingerprints) * ROW_BYTES)
+        middle = end if key_bytes == TOMBSTONE else at + key_bytes
+        if block[at:middle] == key:
+            if not start <= at <= middle <= end <= len(block) - CRC_BYTES:
+                raise MalformedError("an entry reaches beyond its block", found)
+            return None if key_bytes == TOMBSTONE else block[middle:end]
+        found = block.find(fingerprint, found + 1, start)
+    return ABSENT
+
+
+def iter_entries(block: bytes, low: int, high: int) -> Iterator[Entry]:
+    """Yield entries `low` to `high`, not included, each decoded when it is asked for.
+
+    The block was found right by `check_ends`. Raises MalformedError where an
+    entry doesn't lie in it, or isn't above the one before.
     """
     end = len(block) - CRC_BYTES
-    if not INDEX_BLOCK_BYTES_MIN <= len(block) <= INDEX_BLOCK_BYTES_MAX:
-        raise MalformedError(f"an index block of {len(block)} bytes")
-    count, level = _INDEX_HEAD.unpack_from(block)
-    at = _INDEX_HEAD.size + count * INDEX_ENTRY_BYTES
-    if level >= LEVELS_MAX or at > end or (level and not count):
-        raise MalformedError(f"an index block of level {level} that can't hold its {count} entries")
-    rows = _INDEX_ENTRY.iter_unpack(block[_INDEX_HEAD.size : at])
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in INDEX_ENTRY.fields]
-    first_bytes, last_bytes, offsets, lengths, entry_counts, tombstone_counts = columns
-    firsts, lasts = [], []
-    for first, last in zip(first_bytes, last_bytes, strict=True):
-        middle = at + first
-        firsts.append(block[at:middle])
-        at = middle + last
-        lasts.append(block[middle:at])
-    if at != end:
-        raise MalformedError("keys don't fill their index block", min(at, end))
-    index = IndexBlock(level, firsts, lasts, offsets, lengths, entry_counts, tombstone_counts)
-    _check_index(index, offset_bytes)
-    return index
+    (at,) = _PLACE.unpack_from(block, low * ROW_BYTES)
+    previous = None
+    for key_bytes, entry_end in _ROW.iter_unpack(block[START_BYTES + low * ROW_BYTES : START_BYTES + high * ROW_BYTES]):
+        middle = at + key_bytes
+        value = None
+        if key_bytes == TOMBSTONE:
+            middle = entry_end
+        else:
+            value = block[middle:entry_end]
+        key = block[at:middle]
+        if not at <= middle <= entry_end <= end or (previous is not None and key <= previous):
+            raise MalformedError("an entry doesn't follow the one before", min(at, end))
+        yield key, value
+        at = entry_end
+        previous = key
 
 
-def _check_index(index: IndexBlock, index_offset_bytes: int) -> None:
-    next_firsts = islice(index.firsts, 1, None)
-    if not (all(map(le, index.firsts, index.lasts)) and all(map(lt, index.lasts, next_firsts))):
-        raise MalformedError("keys in an index block don't ascend")
-    ends = [HEADER_BYTES, *map(add, index.offsets, index.lengths)]
-    if not all(map(le, ends, [*index.offsets, index_offset_bytes])):
-        raise MalformedError("an index block names a block where none can be")
-    if min(index.lengths, default=BLOCK_BYTES_MIN) < BLOCK_BYTES_MIN:
-        raise MalformedError("an index block names a block too short for an entry")
-    if not (all(index.entry_counts) and all(map(le, index.tombstone_counts, index.entry_counts))):
-        raise MalformedError("an index block names a block without entries, or with more tombstones than entries")
+def position(block: bytes, count: int, key: bytes) -> int:
+    """Return how many entries of a block of `count`, found right by `check_ends`, lie below a key. O(log count)."""
+    return bisect_left(range(count), key, key=lambda n: _key(block, n))
+
+
+def _key(block: bytes, number: int) -> bytes:
+    begin, key_bytes, end = _ENTRY.unpack_from(block, number * ROW_BYTES)
+    return block[begin : end if key_bytes == TOMBSTONE else begin + key_bytes]

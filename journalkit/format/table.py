@@ -5,7 +5,7 @@
 Every byte is under a checksum and the blocks leave no gap, so a flipped bit
 anywhere is found by whoever reads it. Index blocks are written behind what
 they point to; the last of them, the root, is where a reader begins. What is
-inside the blocks: `journalkit.format.block`.
+inside the blocks: `journalkit.format.block`, `journalkit.format.index`.
 
 A table is never changed. The footer's checksum covers all that the footer
 says, the root's own checksum included; the manifest records it, so that an

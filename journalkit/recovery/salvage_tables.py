@@ -17,22 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from journalkit.format.block import (
-    BLOCK_COUNT_BYTES,
-    CRC_BYTES,
-    ENTRY_HEAD_BYTES,
+from journalkit.format.block import CRC_BYTES, Entry, block_length, check_block, decode_block
+from journalkit.format.frame import PAYLOAD_BYTES_MAX
+from journalkit.format.index import (
     INDEX_BLOCK_BYTES_MAX,
     INDEX_BLOCK_BYTES_MIN,
     INDEX_ENTRY,
     INDEX_ENTRY_BYTES,
-    TOMBSTONE_BYTES,
-    Entry,
     IndexBlock,
-    check_block,
-    decode_block,
     decode_index,
 )
-from journalkit.format.frame import PAYLOAD_BYTES_MAX
 from journalkit.format.malformed import MalformedError
 from journalkit.format.table import (
     FOOTER_BYTES,
@@ -52,8 +46,6 @@ DATA_BLOCK_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + (1 << 20)
 """No block is longer: a block of several entries is small, and one entry came in one record."""
 
 _PROBE_BYTES: Final = 64 * 1024
-_ENTRY_HEAD: Final = struct.Struct("<HI")
-_COUNT: Final = struct.Struct("<I")
 _INDEX_HEAD: Final = struct.Struct("<IB")
 
 
@@ -259,20 +251,8 @@ def _read_data(file: ReadableFile, salt: int, offset_bytes: int, length_bytes: i
 
 def _data_length(file: ReadableFile, at: int, limit_bytes: int) -> int:
     """Return how long a data block that begins here would be, 0 if none of that limit can."""
-    buffer = file.pread(min(limit_bytes, _PROBE_BYTES), at)
-    if len(buffer) < BLOCK_COUNT_BYTES:
-        return 0
-    (count,) = _COUNT.unpack_from(buffer)
-    end = BLOCK_COUNT_BYTES
-    for _ in range(count):
-        head = buffer[end : end + ENTRY_HEAD_BYTES]
-        if len(head) < ENTRY_HEAD_BYTES:
-            head = file.pread(ENTRY_HEAD_BYTES, at + end)
-        if end + ENTRY_HEAD_BYTES + CRC_BYTES > limit_bytes or len(head) < ENTRY_HEAD_BYTES:
-            return 0
-        key_bytes, value_bytes = _ENTRY_HEAD.unpack(head)
-        end += ENTRY_HEAD_BYTES + key_bytes + (0 if value_bytes == TOMBSTONE_BYTES else value_bytes)
-    return end + CRC_BYTES if end + CRC_BYTES <= limit_bytes else 0
+    length = block_length(file.pread(min(limit_bytes, _PROBE_BYTES), at))
+    return length if length <= limit_bytes else 0
 
 
 def _index_length(file: ReadableFile, at: int, limit_bytes: int) -> int:

@@ -1,12 +1,12 @@
-"""The block cache: decoded blocks of many tables under one budget of memory.
+"""The block cache: blocks of many tables under one budget of memory.
 
 Eviction is second chance (CLOCK): a block goes when it comes round unread
 since it last came round. So a hit is one dict lookup and one flag, without a
 lock, and a long scan, which reads each block once, pushes out only blocks that
 nobody reads.
 
-What a block weighs is an estimate of what Python takes for it; the caller
-makes it with `decoded_bytes`.
+Data blocks are kept as they were read, index blocks decoded. What one weighs is
+what Python takes for it, as far as that can be told: `raw_bytes`, `decoded_bytes`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,21 @@ from typing import Any
 OBJECT_BYTES = 33
 """What CPython adds to the bytes of a `bytes` object."""
 
+SLOT_BYTES = 240
+"""About what a place in the cache takes: the slot, its key, their numbers and the entry in an ordered dict."""
+
 LARGEST_SHARE = 4
 """A block larger than this part of the budget isn't kept: it would push out everything else."""
 
 
+def raw_bytes(length_bytes: int) -> int:
+    """Return about what a block of `length_bytes` takes that is kept as it was read."""
+    return length_bytes + OBJECT_BYTES + SLOT_BYTES
+
+
 def decoded_bytes(length_bytes: int, *, objects: int, container_bytes: int) -> int:
     """Return about what a decoded block of `length_bytes` on disk takes, split into `objects` bytes objects."""
-    return length_bytes + objects * OBJECT_BYTES + container_bytes
+    return length_bytes + objects * OBJECT_BYTES + container_bytes + SLOT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Slot:
 
 
 class BlockCache:
-    """Decoded blocks, shared by the tables that were opened with it. Any thread may call anything.
+    """Blocks, shared by the tables that were opened with it. Any thread may call anything.
 
     `slots` and `hits` are there for `Table.get`, which does what `get` does
     without the call.
@@ -90,7 +98,7 @@ class BlockCache:
                 self._lock.release()
 
     def get(self, table_id: int, offset_bytes: int) -> Any:
-        """Return the decoded block at that offset of the table, None if it isn't here. O(1), no lock."""
+        """Return the block at that offset of the table, None if it isn't here. O(1), no lock."""
         slot = self.slots.get((table_id, offset_bytes))
         if slot is None:
             return None
@@ -99,18 +107,21 @@ class BlockCache:
         return slot.block
 
     def put(self, table_id: int, offset_bytes: int, block: Any, size_bytes: int) -> None:
-        """Keep a decoded block that had to be read and takes about `size_bytes`. O(1) amortized.
+        """Keep a block that had to be read and takes about `size_bytes`. O(1) amortized.
 
         The block is shared from now on: nobody changes it.
         """
         key = (table_id, offset_bytes)
         with self._lock:
             self._misses += 1
-            self._sweep()
+            if self._forgotten:
+                self._sweep()
             if table_id not in self._live or size_bytes > self._budget_bytes // LARGEST_SHARE:
                 return
-            self._drop(key)
-            self._make_room(size_bytes)
+            if key in self.slots:
+                self._drop(key)
+            if self._size_bytes + size_bytes > self._budget_bytes:
+                self._make_room(size_bytes)
             self.slots[key] = Slot(block, size_bytes)
             self._size_bytes += size_bytes
 
@@ -138,6 +149,4 @@ class BlockCache:
                 self._drop(key)
 
     def _drop(self, key: tuple[int, int]) -> None:
-        slot = self.slots.pop(key, None)
-        if slot is not None:
-            self._size_bytes -= slot.size_bytes
+        self._size_bytes -= self.slots.pop(key).size_bytes

@@ -8,24 +8,25 @@ the keys it covers and leaves the others readable.
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from journalkit.errors import CorruptionError
-from journalkit.format.block import CRC_BYTES, Block, Entry, IndexBlock, IndexEntry
+from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, iter_entries, position
+from journalkit.format.index import IndexBlock, IndexEntry
+from journalkit.format.malformed import MalformedError
 from journalkit.format.names import table_name
 from journalkit.format.table import HEADER_BYTES, TableFooter, TableInfo
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
-from journalkit.snapshot.cache import BlockCache, decoded_bytes
+from journalkit.snapshot.cache import BlockCache, decoded_bytes, raw_bytes
 from journalkit.snapshot.source import ClosedFile, TableBytes, TableSource, open_source
 from journalkit.types import ABSENT, Absent
 
 VERIFY_WINDOW_BYTES = 1 << 20
-INDEX_ENTRY_OBJECT_BYTES = 180
-"""What a decoded index entry takes beside its two keys: its numbers and its places in six lists."""
+INDEX_ENTRY_OBJECT_BYTES = 12
+"""What a decoded index entry takes more than its bytes in the file and two bytes objects: places in two lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class StoredBlock:
 
     def body(self) -> bytes:
         """Read the block and return its body, checked, for a copy that isn't parsed."""
-        return self.table.source.read(self.entry)[:-CRC_BYTES]
+        return self.table.source.raw_block(self.entry)[:-CRC_BYTES]
 
     def entries(self) -> Block:
         """Read the block and return its entries in key order; they are the caller's own."""
@@ -114,33 +115,40 @@ class Table:
             slot = slots.get((table_id, index.offsets[at]))
             if slot is not None:
                 slot.read_since = True
-            if index.level:
-                index = slot.block if slot is not None else self._load_index(index, index.entry(at))
-            elif slot is not None:
-                self._cache.hits += 1
-                value: bytes | Absent | None = slot.block.get(key, ABSENT)
-                return value
-            elif key > index.lasts[at]:
-                return ABSENT
-            else:
-                return self._load_block(index.entry(at)).get(key, ABSENT)
+            if not index.level:
+                break
+            index = slot.block if slot is not None else self._load_index(index, index.entry(at))
+        if slot is not None:
+            self._cache.hits += 1
+            raw = slot.block
+        elif key > index.lasts[at]:
+            return ABSENT
+        else:
+            raw = self._load_block(index.entry(at))
+        try:
+            return find_entry(raw, index.entry_counts[at], key)
+        except MalformedError as error:
+            raise self.source.lost(index.entry(at), error) from error
 
     def scan(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         """Yield entries, tombstones included, with start <= key < stop in key order, or in reverse.
 
-        None leaves an end open. One block is in hand at a time. A damaged block
-        raises CorruptionError when its turn comes; what was yielded before is right.
+        None leaves an end open. One block is in hand at a time, decoded as it is
+        asked for. A damaged block raises CorruptionError when its turn comes;
+        what was yielded before is right.
         """
-        for index_entry in _walk(self._root, start, stop, reverse, self._index):
-            block: Block | None = self._cache.get(self._table_id, index_entry.offset_bytes)
-            if block is None:
-                block = self._load_block(index_entry)
-            inside_start = start is None or start <= index_entry.first
-            inside_stop = stop is None or index_entry.last < stop
-            if inside_start and inside_stop:
-                yield from reversed(block.items()) if reverse else block.items()
-            else:
-                yield from _part(block, start, stop, reverse)
+        for entry in _walk(self._root, start, stop, reverse, self._index):
+            raw: bytes | None = self._cache.get(self._table_id, entry.offset_bytes)
+            if raw is None:
+                raw = self._load_block(entry)
+            count = entry.entry_count
+            low = 0 if start is None or start <= entry.first else position(raw, count, start)
+            high = count if stop is None or entry.last < stop else position(raw, count, stop)
+            entries = iter_entries(raw, low, high)
+            try:
+                yield from reversed(list(entries)) if reverse else entries
+            except MalformedError as error:
+                raise self.source.lost(entry, error) from error
 
     def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
         """Yield the data blocks that may hold keys with start <= key < stop, in order, past the cache."""
@@ -191,13 +199,10 @@ class Table:
         self._cache.put(self._table_id, entry.offset_bytes, index, size_bytes)
         return index
 
-    def _load_block(self, entry: IndexEntry) -> Block:
-        block = self.source.block(entry)
-        size_bytes = decoded_bytes(
-            entry.length_bytes, objects=2 * entry.entry_count, container_bytes=sys.getsizeof(block)
-        )
-        self._cache.put(self._table_id, entry.offset_bytes, block, size_bytes)
-        return block
+    def _load_block(self, entry: IndexEntry) -> bytes:
+        raw = self.source.raw_block(entry)
+        self._cache.put(self._table_id, entry.offset_bytes, raw, raw_bytes(entry.length_bytes))
+        return raw
 
 
 def _walk(
@@ -219,16 +224,6 @@ def _walk(
             yield from _walk(child(index, entry), start, stop, reverse, child)
         else:
             yield entry
-
-
-def _part(block: Block, start: bytes | None, stop: bytes | None, reverse: bool) -> Iterator[Entry]:
-    """Yield what of a block lies in the range; for the blocks at a range's ends."""
-    keys = list(block)
-    low = 0 if start is None else bisect_left(keys, start)
-    high = len(keys) if stop is None else bisect_left(keys, stop)
-    chosen = keys[low:high]
-    for key in reversed(chosen) if reverse else chosen:
-        yield key, block[key]
 
 
 def _release(file: ReadableFile, cache: BlockCache, table_id: int) -> None:
@@ -284,7 +279,7 @@ class _Check:
                 self._expect(entry.offset_bytes)
             else:
                 self._expect(entry.offset_bytes)
-                self._data.block(entry)
+                self._data.block(entry, thorough=True)
                 self._block_count += 1
                 self._data_bytes += entry.length_bytes
             self._position += entry.length_bytes

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from journalkit.errors import ClosedError, CorruptionError, UnsupportedFormatError
-from journalkit.format.block import Block, IndexBlock, IndexEntry, check_block, decode_block, decode_index
+from journalkit.format.block import Block, check_block, check_ends, check_fingerprints, decode_block
+from journalkit.format.index import IndexBlock, IndexEntry, decode_index
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.table import (
     FOOTER_BYTES,
@@ -63,8 +64,22 @@ class TableSource:
             raise self.lost(entry, error) from error
         return block
 
-    def block(self, entry: IndexEntry) -> Block:
-        """Return the data block that an index entry names, decoded, and as the entry says it is."""
+    def raw_block(self, entry: IndexEntry) -> bytes:
+        """Return the data block that an index entry names, undecoded, and as the entry says as far as its ends tell."""
+        raw = self.read(entry)
+        try:
+            check_ends(raw, entry.first, entry.last, entry.entry_count)
+        except MalformedError as error:
+            raise self.lost(entry, error) from error
+        return raw
+
+    def block(self, entry: IndexEntry, *, thorough: bool = False) -> Block:
+        """Return the data block that an index entry names, decoded, and as the entry says it is.
+
+        Args:
+            entry: The index entry.
+            thorough: Check also what lookups rely on and decoding doesn't.
+        """
         raw = self.read(entry)
         try:
             block = decode_block(raw)
@@ -72,6 +87,8 @@ class TableSource:
             found = (next(iter(block)), next(reversed(block)), len(block), tombstone_count)
             if found != (entry.first, entry.last, entry.entry_count, entry.tombstone_count):
                 raise MalformedError("the block isn't the one that its index names")
+            if thorough:
+                check_fingerprints(raw, block)
         except MalformedError as error:
             raise self.lost(entry, error) from error
         return block

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from journalkit.format import batch, block, frame, manifest, segment, table
+from journalkit.format import batch, block, frame, index, manifest, segment, table
 from journalkit.format.codec import CborCodec
 from journalkit.format.layout import Layout
 
@@ -43,10 +43,10 @@ def fields(layout: Layout, data: bytes, at: int) -> Iterator[Span]:
 
 
 def entry(data: bytes, at: int) -> list[Span]:
-    """Return one entry of a batch or of a data block: both have the same head."""
+    """Return one entry of a batch."""
     key_bytes, value_bytes = batch.ENTRY.unpack_from(data, at)
     spans = [(2, f"key bytes = {key_bytes}")]
-    if value_bytes == block.TOMBSTONE_BYTES:
+    if value_bytes == batch.TOMBSTONE:
         return [*spans, (4, "value bytes: a deletion"), (key_bytes, "key")]
     return [*spans, (4, f"value bytes = {value_bytes}"), (key_bytes, "key"), (value_bytes, "value")]
 
@@ -77,19 +77,24 @@ def table_spans(data: bytes) -> Iterator[Span]:
     footer_at = len(data) - table.FOOTER_BYTES
     footer = table.FOOTER.unpack(data[footer_at:])
     at = table.HEADER_BYTES
-    (count,) = struct.unpack_from("<I", data, at)
+    (start,) = struct.unpack_from("<I", data, at)
+    count, _ = block.block_shape(data[at:])
     yield 0, "data block"
-    yield 4, f"entries = {count}"
-    at += 4
-    for _ in range(count):
-        spans = entry(data, at)
-        yield from spans
-        at += sum(length for length, _ in spans)
+    yield 4, f"start of the entries = {start}"
+    rows = [struct.unpack_from("<HI", data, at + 4 + 6 * n) for n in range(count)]
+    for key_bytes, end in rows:
+        yield 2, "key bytes: a deletion" if key_bytes == block.TOMBSTONE else f"key bytes = {key_bytes}"
+        yield 4, f"end = {end}"
+    yield count, "fingerprints"
+    for key_bytes, end in rows:
+        middle = min(start + key_bytes, end)
+        yield from ((count, name) for count, name in ((middle - start, "key"), (end - middle, "value")) if count)
+        start = end
     yield 4, "checksum"
     at = footer["root_offset"]
     yield 0, "root index block"
     yield from ((4, "entries = 1"), (1, "level = 0"))
-    yield from fields(block.INDEX_ENTRY, data, at + 5)
+    yield from fields(index.INDEX_ENTRY, data, at + 5)
     first_bytes, last_bytes = struct.unpack_from("<HH", data, at + 5)
     yield from ((first_bytes, "first key"), (last_bytes, "last key"), (4, "checksum"))
     yield 0, "footer"

@@ -39,8 +39,10 @@ ALLOWED: dict[tuple[str, str], str] = {
 # Where each dependency lives: exchanging one touches one place.
 HOMES: dict[str, tuple[str, ...]] = {
     "cbor2": ("journalkit.format.codec", "journalkit.format.cbor_tags"),
-    # frame calls it without the layer between: twice a record, the hottest path there is.
-    "crc32c": ("journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run"),
+    # frame calls it without the layer between: twice a record, the hottest path there is; block once a lookup.
+    "crc32c": (
+        "journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run", "journalkit.format.block"
+    ),
     "sortedcontainers": ("journalkit.store",),
     "watchdog": ("journalkit.store",),
     "rich": ("journalkit.cli", "journalkit.ui", "journalkit.bench"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
-from journalkit.snapshot.cache import OBJECT_BYTES, BlockCache, CacheStatistics, decoded_bytes
+from journalkit.snapshot.cache import OBJECT_BYTES, SLOT_BYTES, BlockCache, CacheStatistics, decoded_bytes, raw_bytes
 
 
 def test_a_block_comes_back_under_its_table_and_offset_only() -> None:
@@ -154,6 +155,22 @@ def test_threads_keep_the_accounts_right() -> None:
     assert statistics.misses >= 160
 
 
-def test_a_decoded_block_weighs_what_python_takes_for_it() -> None:
-    """A budget in bytes of the file would be half of what the process grows by."""
-    assert decoded_bytes(1000, objects=10, container_bytes=500) == 1500 + 10 * OBJECT_BYTES
+def test_a_block_weighs_what_python_takes_for_it() -> None:
+    """A budget in bytes of the file would be less than what the process grows by."""
+    assert raw_bytes(1000) == 1000 + OBJECT_BYTES + SLOT_BYTES
+    assert decoded_bytes(1000, objects=10, container_bytes=500) == 1500 + 10 * OBJECT_BYTES + SLOT_BYTES
+
+
+def test_a_budget_of_small_blocks_is_not_exceeded_by_what_python_adds() -> None:
+    """Many small blocks are mostly overhead: the account has to be right for them too."""
+    cache = BlockCache(1 << 22)
+    table = cache.register()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for offset_bytes in range(1000, 5000):
+            cache.put(table, offset_bytes, bytes(300), raw_bytes(300))
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.8 < grown / cache.statistics().size_bytes < 1.1

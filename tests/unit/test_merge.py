@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journalkit.errors import CorruptionError
-from journalkit.format.block import Block, Entry, IndexEntry
+from journalkit.format.block import Block, Entry
+from journalkit.format.index import IndexEntry
 from journalkit.fs.interface import FileSystem
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.snapshot import merge
@@ -128,9 +129,9 @@ def test_blocks_that_nothing_changed_are_copied_unparsed(monkeypatch: pytest.Mon
     parsed: list[bytes] = []
     decode = TableSource.block
 
-    def decode_noted(source: TableSource, entry: IndexEntry) -> Block:
+    def decode_noted(source: TableSource, entry: IndexEntry, *, thorough: bool = False) -> Block:
         parsed.append(entry.first)
-        return decode(source, entry)
+        return decode(source, entry, thorough=thorough)
 
     monkeypatch.setattr(TableSource, "block", decode_noted)
     blocks = list(base.blocks())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import random
 import threading
 from collections.abc import Iterable
 
@@ -170,6 +171,26 @@ def test_a_block_is_read_once_while_it_is_cached() -> None:
     assert cache.statistics().hits >= 3
     assert list(table.scan(b"key-000002", b"key-000003")) == [(b"key-000002", b"value-1")]
     assert len(fs.reads) == before
+
+
+def test_a_lookup_that_misses_the_cache_reads_one_block_and_no_index() -> None:
+    """Data blocks come and go by the thousand; the few index blocks above them must not go with them."""
+    disk = SimulatedDisk()
+    info = write(disk, numbered(12000))
+    fs = CountingFileSystem(disk)
+    cache = BlockCache(300_000)
+    table = Table.open(fs, "/", info, STORE, cache)
+    assert table.source.root.level == 1
+    keys = [entry[0] for entry in numbered(12000)]
+    random.Random(5).shuffle(keys)
+    for key in keys[:2000]:
+        table.get(key)
+    fs.reads.clear()
+    misses = cache.statistics().misses
+    for key in keys[2000:4000]:
+        table.get(key)
+    assert len(fs.reads) == cache.statistics().misses - misses > 500
+    assert max(fs.reads) <= 256 + 8, "an index block is larger"
 
 
 def test_a_large_value_has_a_block_of_its_own() -> None:
