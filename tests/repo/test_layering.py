@@ -32,7 +32,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("journalkit.options", "journalkit.errors"): "a wrong option is a UsageError",
     ("journalkit.options", "journalkit.types"): "options are spelled in the words",
     ("journalkit.fs.atomic", "journalkit.format.names"): "names have one home, that of a temporary file too",
-    ("journalkit.log.succession", "journalkit.manifest"): "a segment takes appends only once a durable manifest names it",
+    ("journalkit.log", "journalkit.manifest"): "a segment takes appends only once a durable manifest names it",
     ("journalkit.cli.bench", "journalkit.bench"): "the command that runs the bench",
 }
 
