@@ -1,0 +1,124 @@
+"""A fold, cut off or failing at each of its operations: the state stays, and the next fold works."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+import journalkit
+from journalkit.errors import JournalError, StorageError
+from journalkit.testing import PowerCut, SimulatedClock, SimulatedDisk
+
+STORE = "/store"
+STATE = {"a": 2, "b": b"x" * 3000, "c": 3, "d": b"y" * 3000, "tail": 1}
+
+
+def opened(disk: SimulatedDisk) -> journalkit.Store:
+    """Open the store on a disk, folding only when told."""
+    return journalkit.open(STORE, fs=disk, clock=SimulatedClock(seed=3), compaction="manual", segment_bytes_max=4096)
+
+
+def prepared() -> SimulatedDisk:
+    """Return a disk whose next fold has all there is to do: merge, drop, rotate, publish, prune tables and log."""
+    disk = SimulatedDisk()
+    with opened(disk) as store:
+        for number in range(2):
+            store.update({"a": number, "gone": 1})
+            store.put("b", b"x" * 3000, sync="never")
+            store.compact()
+        store.update({"a": 2, "c": 3})
+        del store["gone"]
+        store.put("d", b"y" * 3000, sync="never")
+    return disk
+
+
+def fold(store: journalkit.Store) -> None:
+    """Write something undurable, and fold it."""
+    store.put("tail", 1, sync="never")
+    store.compact()
+
+
+@pytest.fixture(scope="module")
+def base() -> SimulatedDisk:
+    """The disk that every case begins with a copy of."""
+    return prepared()
+
+
+@pytest.fixture(scope="module")
+def operations(base: SimulatedDisk) -> int:
+    """How many operations a fold has that could be the last."""
+    disk = base.process_crash()
+    with opened(disk) as store:
+        before = disk.operation_count
+        fold(store)
+        count = disk.operation_count - before
+        assert store.statistics().folds == 1
+        assert store.pruned_lsn > 0
+    assert count > 15
+    return count
+
+
+def cut(base: SimulatedDisk, at: int) -> Iterator[SimulatedDisk]:
+    """Cut the power when a fold's operation begins; yield what may be left."""
+    disk = base.process_crash()
+    store = opened(disk)
+    disk.stop_after(at)
+    with suppress(PowerCut):
+        fold(store)
+    for keep in ("none", "all", *range(6)):
+        yield disk.crash(keep)
+    with suppress(PowerCut, JournalError):
+        store.close()
+
+
+def test_a_power_cut_at_any_operation_of_a_fold_costs_nothing(base: SimulatedDisk, operations: int) -> None:
+    """The snapshot is published only when it and its log are durable, and pruned only behind that."""
+    undurable = {key: value for key, value in STATE.items() if key != "tail"}
+    for at in range(1, operations + 1):
+        for after in cut(base, at):
+            with opened(after) as store:
+                assert dict(store) in (STATE, undurable), f"cut at operation {at}"
+                assert not store.recovery_report.fell_back
+                store["tail"] = 1
+                store.compact()
+                assert store == STATE
+                store.check()
+            tables = {name for name in after.list(STORE) if "jkt" in name}
+            with opened(after) as store:
+                assert len(tables) <= 3
+                assert store == STATE
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize(
+    "operation",
+    ["create", "pwrite", "sync", "sync_data", "sync_directory", "rename", "unlink", "allocate", "truncate", "pread",
+     "open_read", "open_direct"],
+)  # fmt: skip
+def test_an_error_at_any_operation_of_a_fold_costs_nothing(base: SimulatedDisk, operation: str, number: int) -> None:
+    """It is an error of the contract; reads go on; another try or another open mends it."""
+    for nth in range(1, 13):
+        disk = base.process_crash()
+        store = opened(disk)
+        store.put("tail", 1, sync="never")
+        disk.fail(operation, nth, number)
+        with suppress(JournalError):
+            store.compact()
+        # The first of these may be what the fault was waiting for.
+        with suppress(StorageError):
+            assert store == STATE
+        assert store == STATE
+        with suppress(StorageError):
+            store.compact()
+            store.check()
+        with suppress(StorageError):
+            store.close()
+        with opened(disk.process_crash()) as store:
+            # An fsync that failed may have cost the record that nobody was promised.
+            assert {**store, "tail": 1} == STATE
+            store.compact()
+            store.check()
+            assert {**store, "tail": 1} == STATE
