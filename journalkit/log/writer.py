@@ -127,13 +127,22 @@ class LogWriter:
             self._refuse(active, self._as_group(self.single), error)
             self._finish_group()
             return True
+        end = start + len(data)
         if commit.durable:
-            self._as_group(self.single).written = True
-            self._finish_group()
-            return True
+            try:
+                active.sync()
+                self._durable.write(active.entry.number, end, lsn)
+            except OSError:
+                # A group meets it again, a failed fsync above all, and knows what each failure means.
+                self._as_group(self.single).written = True
+                self._finish_group()
+                return True
         self._apply([commit], lsn)
-        active.accept(start + len(data), frame_format.checksum_of(data))
+        active.accept(end, frame_format.checksum_of(data))
         self.last_lsn = lsn
+        if commit.durable:
+            self.durable_lsn = lsn
+            self.syncs += 1
         self.groups += 1
         self.bytes_appended += len(data)
         commit.settled = True

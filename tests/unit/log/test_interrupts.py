@@ -152,7 +152,7 @@ def test_no_interrupt_hides_a_failure_of_the_disk(bench: Maker, operation: str, 
         log = bench(segment_bytes_max=4096)
         log.put(b"first", durable=True)
         log.put(b"second")
-        log.fs.fail(operation, 1, errno.EIO, path_contains=path)
+        log.fs.fail(operation, 1, errno.EIO, times=2 if path == "durable" else 1, path_contains=path)
         interrupter = Interrupter(nth, LOG)
         try:
             with interrupter.armed():

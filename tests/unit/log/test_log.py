@@ -64,6 +64,24 @@ def test_a_commit_is_visible_when_it_returns_and_not_before(bench: Maker) -> Non
     assert seen == [(1, 0), (2, 1)]
 
 
+def test_what_could_not_be_made_visible_is_made_visible_later(bench: Maker) -> None:
+    """The record has its LSN and its place: want of memory, say, can delay it and not undo it."""
+    log = bench()
+    failures = [MemoryError(), MemoryError()]
+
+    def apply(commits: list[Commit], last_lsn: int) -> None:
+        if failures:
+            raise failures.pop()
+
+    log.apply = apply
+    with pytest.raises(MemoryError):
+        log.put(b"a")
+    assert log.put(b"b", durable=True) == 2
+    assert log.visible == {1: b"a", 2: b"b"}
+    log.log.close()
+    log.check(log.fs.crash("none"))
+
+
 def test_sync_makes_what_is_visible_durable(bench: Maker) -> None:
     """One fsync for all that was handed to the operating system before."""
     log = bench()

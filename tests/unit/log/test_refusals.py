@@ -69,9 +69,17 @@ def test_a_poisoned_log_does_not_gather_tracebacks(bench: Maker) -> None:
 def test_a_slot_that_cannot_be_written_poisons(bench: Maker) -> None:
     """Without it a damaged tail would be taken for a torn one."""
     log = bench()
-    log.fs.fail("pwrite", 1, errno.EIO, path_contains="durable")
+    log.fs.fail("pwrite", 1, errno.EIO, times=2, path_contains="durable")
     with pytest.raises(StorageError, match="durable slot"):
         log.put(b"a", durable=True)
+
+
+def test_a_slot_that_is_written_at_the_second_try_is_a_slot(bench: Maker) -> None:
+    """It is never synced, so to try again hides nothing."""
+    log = bench()
+    log.fs.fail("pwrite", 1, errno.EIO, path_contains="durable")
+    assert log.put(b"a", durable=True) == 1
+    assert log.log.durable_lsn == 1
 
 
 def test_a_slot_that_finds_no_room_is_no_reason_to_refuse(bench: Maker) -> None:
