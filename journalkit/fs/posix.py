@@ -29,6 +29,11 @@ _ZEROS = bytes(1 << 20)
 _CANT_ALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
+def real_path(path: str) -> str:
+    """Return the absolute path that a path names, every symbolic link on the way followed."""
+    return os.path.realpath(path)
+
+
 class PosixFile(Handle):
     """An open regular file.
 

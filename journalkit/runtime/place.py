@@ -10,7 +10,7 @@ from typing import Final
 from journalkit.errors import KeyTypeError, KeyValueError
 from journalkit.fs.interface import FileSystem
 from journalkit.fs.memory import MemoryFileSystem
-from journalkit.fs.posix import PosixFileSystem
+from journalkit.fs.posix import PosixFileSystem, real_path
 
 MEMORY: Final = "memory://"
 MODES: Final = ("rw", "r")
