@@ -47,8 +47,8 @@ def resolve(path: str | os.PathLike[str], fs: FileSystem | None) -> Place:
         raise KeyValueError(f"path={path!r} names no directory")
     if fs is not None:
         return Place(name, name, fs)
-    # Not abspath, which takes ".." apart by its spelling: behind a symbolic link that is another directory.
-    return Place(name, os.path.join(os.getcwd(), name) if not os.path.isabs(name) else name, PosixFileSystem())
+    # A link to the store's directory is followed here, once; below it, links are refused.
+    return Place(name, real_path(name), PosixFileSystem())
 
 
 def caller() -> str:
