@@ -26,7 +26,6 @@ from journalkit.errors import (
     KeyTypeError,
     ReadOnlyError,
     StorageError,
-    UsageError,
 )
 from journalkit.log.log import Log
 from journalkit.options import Options, check_sync
@@ -96,7 +95,7 @@ class Handle:
                 and recovery tells what survived. If the disk hangs, the lock is
                 released when it returns.
             UsageError: Called by a signal handler in the middle of a write of
-                the same thread. The handle stays open.
+                the same thread, which fails. Closed, but not sealed.
         """
         # In a child the guard may be held by a thread that there is no more.
         if isinstance(self._refusal, ForkedError):
@@ -109,12 +108,8 @@ class Handle:
             try:
                 lost = self._close_log()
                 is_at_rest = True
-            except UsageError:
-                self._refusal = None
-                raise
             finally:
-                if self._refusal is not None:
-                    self._let_go(is_at_rest=is_at_rest)
+                self._let_go(is_at_rest=is_at_rest)
         if lost is not None:
             raise lost.with_traceback(None)
 
