@@ -270,13 +270,16 @@ def test_a_directory_without_permission_is_told(run: Run, tmp_path: Path, place:
 
 def on_terminal(*args: object, columns: int = 100) -> tuple[int, str]:
     """Run the program on a pseudo-terminal; return its exit code and all that it showed."""
+    variables = environment(TERM="xterm-256color", COLUMNS=str(columns))
+    for wish in ("NO_COLOR", "FORCE_COLOR"):
+        variables.pop(wish, None)
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [*PROGRAM, *map(str, args)],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env=environment(TERM="xterm-256color", COLUMNS=str(columns)),
+        env=variables,
         close_fds=True,
     )
     os.close(slave)
