@@ -102,7 +102,7 @@ class Decoder:
         try:
             return decode_key(encoded)
         except MalformedError as error:
-            raise CorruptionError(f"a key can't be decoded ({error.reason}): {encoded!r}", path=self.path) from error
+            raise self._not_a_key(encoded, error) from error
 
     def items(self, entries: Entries, limit: int | None) -> Iterator[tuple[Key, Value]]:
         """Yield keys and values of what isn't deleted, at most `limit`."""
@@ -118,11 +118,21 @@ class Decoder:
 
     def offsets(self, entries: Entries) -> dict[str, Value]:
         """Return names and values of the entries of the offsets' keyspace."""
-        return {
-            reserved_name(encoded): self.value(reserved_name(encoded), value)
-            for encoded, value in entries
-            if value is not None
-        }
+        found: dict[str, Value] = {}
+        for encoded, value in entries:
+            if value is not None:
+                name = self._name(encoded)
+                found[name] = self.value(name, value)
+        return found
+
+    def _name(self, encoded: bytes) -> str:
+        try:
+            return reserved_name(encoded)
+        except MalformedError as error:
+            raise self._not_a_key(encoded, error) from error
+
+    def _not_a_key(self, encoded: bytes, error: MalformedError) -> CorruptionError:
+        return CorruptionError(f"a key can't be decoded ({error.reason}): {shown(encoded)}", path=self.path)
 
 
 OFFSETS_RANGE = keyspace_bounds(Keyspace.OFFSETS)

@@ -269,8 +269,8 @@ class Store(Handle, AtomicUpdates):
 
     def end(self, transaction: Transaction) -> None:
         """Forget this thread's transaction. For `Transaction`."""
-        ident = transaction.thread.ident
-        if ident is not None and self._transactions.get(ident) is transaction:
+        ident = transaction.thread.ident or 0
+        if self._transactions.get(ident) is transaction:
             del self._transactions[ident]
 
     def freeze(self) -> Frozen:
@@ -291,8 +291,9 @@ class Store(Handle, AtomicUpdates):
             StorageError: The handle takes no more writes; reads go on.
         """
         self._require_writable()
-        if self._engine.writing is not None:
-            self._engine.writing.compactor.compact()
+        writing = self._engine.writing
+        assert writing is not None
+        writing.compactor.compact()
 
     def check(self) -> None:
         """Read every byte of the newest snapshot again and check what must always hold; return if all is well.

@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 import journalkit
-from journalkit.errors import ClosedError, JournalError, KeyTypeError, LockedError, StorageError, UsageError
+from journalkit.errors import (
+    ClosedError,
+    ForkedError,
+    JournalError,
+    KeyTypeError,
+    LockedError,
+    StorageError,
+    UsageError,
+)
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.runtime import lifecycle
 from journalkit.testing import SimulatedClock, SimulatedDisk
@@ -335,3 +343,38 @@ def test_the_lock_is_the_process_own_on_a_real_disk(tmp_path: Any) -> None:
                 store.put(key, number, sync="never")
     with journalkit.open(tmp_path / "s") as store:
         assert set(store.values()) == {4}
+
+
+def test_a_handle_that_is_forbidden_refuses_and_is_closed_by_nobody(disk: SimulatedDisk) -> None:
+    """In a child: the parent's lock and log are not ours to end."""
+    store = opened(disk)
+    store["a"] = 1
+    count = disk.operation_count
+    store.forbid()
+    for attempt in (lambda: store["a"], lambda: store.put("a", 1), lambda: store.view(), lambda: store.__enter__()):
+        with pytest.raises(ForkedError, match="a child opens it for itself"):
+            attempt()
+    store.close()
+    assert store.closed
+    assert disk.operation_count == count
+    store._refusal = None
+    store.close()
+
+
+def test_forking_forbids_what_is_open_and_forgets_it(disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the child opens later is its own."""
+    monkeypatch.setattr(lifecycle, "_open", weakref.WeakValueDictionary())
+    monkeypatch.setattr(lifecycle, "_forked_from", [])
+    store = opened(disk)
+    assert not lifecycle.was_forked()
+    lifecycle._after_in_child()
+    assert lifecycle.was_forked()
+    assert len(lifecycle._open) == 0
+    with pytest.raises(ForkedError):
+        store["a"]
+    with journalkit.open("/other", fs=disk) as other:
+        other["a"] = 1
+        other.compact()
+        assert other == {"a": 1}
+    store._refusal = None
+    store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -132,3 +133,21 @@ def test_a_sync_asked_for_at_the_moment_of_closing_starts_no_thread(disk: Simula
     with pytest.raises(journalkit.errors.ClosedError):
         store._start_syncer()
     assert store._backgrounds == []
+
+
+def test_two_who_need_a_syncer_at_once_start_one(disk: SimulatedDisk, store: journalkit.Store) -> None:
+    """The second looks again once the first is done."""
+    began = threading.Event()
+
+    def second() -> None:
+        began.set()
+        store.put("a", 1, sync="interval")
+
+    thread = threading.Thread(target=second)
+    with store._guard:
+        thread.start()
+        began.wait(10)
+        time.sleep(0.05)
+        store._start_syncer()
+    thread.join(10)
+    assert len(store._backgrounds) == 1

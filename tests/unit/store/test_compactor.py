@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
 
 import journalkit
-from journalkit.errors import ClosedError, FencedError, StorageError
+from journalkit.errors import ClosedError, FencedError, StorageError, StoreFullError
 from journalkit.store import compactor as module
 from journalkit.store.compactor import Compactor
 
@@ -363,5 +365,31 @@ def test_a_manifest_whose_fate_is_unknown_leaves_the_table_where_it_is(bench: Be
         store.compact()
     assert len(bench.names(".jkt")) == 1
     assert (store["a"], store.statistics().folds) == (1, 0)
+    store.close()
+    assert bench.open() == {"a": 1}
+
+
+def test_a_manifest_that_finds_no_room_takes_its_table_with_it(bench: Bench) -> None:
+    """Nothing names it, and it is what fills the disk."""
+    store = bench.open()
+    store["a"] = 1
+    bench.disk.fail("create", 1, errno.ENOSPC, times=None, path_contains="MANIFEST")
+    with pytest.raises(StoreFullError):
+        store.compact()
+    assert bench.names(".jkt") == []
+    assert (store["a"], store.snapshot_lsn) == (1, 0)
+
+
+def test_a_table_that_a_kept_snapshot_shares_is_not_removed(bench: Bench) -> None:
+    """A snapshot is a list of tables, and two may have one in common."""
+    store = bench.open(keep_snapshots=1)
+    store["a"] = 1
+    store.compact()
+    keeper = store._engine.writing.opened.keeper  # type: ignore[union-attr]
+    newest = keeper.current.snapshots[0]
+    keeper.current = replace(keeper.current, snapshots=(newest, replace(newest, lsn=0)))
+    store.compact()
+    assert store.statistics().snapshots == 1
+    assert len(bench.names(".jkt")) == 1
     store.close()
     assert bench.open() == {"a": 1}
