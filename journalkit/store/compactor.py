@@ -39,6 +39,7 @@ SEGMENTS_MAX = 64
 REPLAY_BYTES_PER_S = 50_000_000
 """A careful guess of how fast a tail is replayed, for a store that has not replayed a long one itself."""
 _EMERGENCY_SNAPSHOTS = 1
+_YIELD_S = 0.000_05
 
 _log = logging.getLogger("journalkit.compactor")
 
@@ -243,6 +244,8 @@ class Compactor:
         return table
 
     def _pace(self) -> None:
+        # Lets go of the interpreter: a writer back from its fsync would else wait for a thread switch, 5 ms each time.
+        self._clock.sleep(_YIELD_S)
         if self._cancelled:
             raise ClosedError(f"{self._directory} is being closed; the fold was given up")
 
