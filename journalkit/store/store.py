@@ -12,7 +12,7 @@ import copy
 import threading
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from journalkit.errors import JournalError, KeyTypeError, RecordTooLargeError, UsageError
 from journalkit.format.batch import ENTRY_BYTES, encode_batch, encode_one
@@ -26,7 +26,7 @@ from journalkit.recovery.report import RecoveryReport
 from journalkit.runtime.handle import Handle
 from journalkit.store.batch import Batch
 from journalkit.store.checks import Check, Checks, MissingKeyError
-from journalkit.store.engine import Engine
+from journalkit.store.engine import Engine, Writing
 from journalkit.store.failures import unreadable
 from journalkit.store.layers import Frozen
 from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, offset_key
@@ -291,9 +291,7 @@ class Store(Handle, AtomicUpdates):
             StorageError: The handle takes no more writes; reads go on.
         """
         self._require_writable()
-        writing = self._engine.writing
-        assert writing is not None
-        writing.compactor.compact()
+        cast(Writing, self._engine.writing).compactor.compact()
 
     def check(self) -> None:
         """Read every byte of the newest snapshot again and check what must always hold; return if all is well.
