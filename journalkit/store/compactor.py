@@ -5,7 +5,7 @@
 
 in this order only: whatever is removed is in a snapshot that was read back
 and that a durable manifest names. `step` does what is due and says when to
-look again; the thread in `journalkit.store.background` only loops on it.
+look again; the thread in `journalkit.runtime.background` only loops on it.
 """
 
 from __future__ import annotations
