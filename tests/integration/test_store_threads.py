@@ -13,7 +13,7 @@ from typing import Any
 import journalkit
 from journalkit.errors import ConflictError
 
-BUSY: dict[str, Any] = {"segment_bytes_max": 16_384, "fold_bytes_min": 30_000, "fold_ratio": 0, "cache_bytes": 100_000}
+BUSY: dict[str, Any] = {"segment_bytes_max": 16_384, "fold_bytes_min": 10_000, "fold_ratio": 0, "cache_bytes": 100_000}
 """Rotates and folds all the time."""
 
 
@@ -38,12 +38,15 @@ class Crew:
 
         self._threads += [threading.Thread(target=loop) for _ in range(count)]
 
-    def work_for(self, seconds: float) -> None:
-        """Let them work; raise the first error of any."""
+    def work(self, seconds: float, *, until: Callable[[], bool]) -> None:
+        """Let them work so long, and on until enough has happened; raise the first error of any."""
         for thread in self._threads:
             thread.start()
-        self.stop.wait(seconds)
-        self.stop.set()
+        began_s = time.monotonic()
+        while not self.stop.wait(0.05):
+            worked_s = time.monotonic() - began_s
+            if worked_s > seconds and (until() or worked_s > 30):
+                self.stop.set()
         for thread in self._threads:
             thread.join()
         if self.wrong:
@@ -58,19 +61,20 @@ def test_nobody_ever_sees_half_a_record_or_an_older_state(tmp_path: Path) -> Non
     store = journalkit.open(place, sync="never", **BUSY)
     store.update(dict.fromkeys(accounts, 100))
     opens: list[int] = []
+    chance = random.Random(1)
 
     def transfer() -> None:
-        source, target = random.sample(accounts, 2)
-        with suppress(ConflictError), store.transaction(sync="always" if random.random() < 0.01 else None) as tx:
-            amount = random.randint(0, tx[source])
+        source, target = chance.sample(accounts, 2)
+        with suppress(ConflictError), store.transaction(sync="always" if chance.random() < 0.01 else None) as tx:
+            amount = chance.randint(0, tx[source])
             tx[source] -= amount
             tx[target] += amount
             tx.offsets["transfers"] = tx.offsets.get("transfers", 0) + 1
-            tx[f"noise:{random.randrange(300):03}"] = random.randbytes(100)
+            tx[f"noise:{chance.randrange(300):03}"] = chance.randbytes(100)
 
     def overwrite() -> None:
-        store[f"noise:{random.randrange(300):03}"] = random.randbytes(200)
-        store.delete(f"noise:{random.randrange(300):03}")
+        store[f"noise:{chance.randrange(300):03}"] = chance.randbytes(200)
+        store.delete(f"noise:{chance.randrange(300):03}")
         time.sleep(0.0002)
 
     def total(state: Any) -> int:
@@ -107,7 +111,7 @@ def test_nobody_ever_sees_half_a_record_or_an_older_state(tmp_path: Path) -> Non
     crew.hire(scan)
     crew.hire(read)
     try:
-        crew.work_for(4)
+        crew.work(3, until=lambda: store.statistics().folds > 2 and len(opens) > 5)
     finally:
         statistics = store.statistics()
         store.close()
@@ -162,7 +166,7 @@ def test_folding_on_demand_from_many_threads_folds_one_at_a_time(tmp_path: Path)
 
     crew.hire(store.compact, count=2)
     crew.hire(write)
-    crew.work_for(1)
+    crew.work(0.5, until=lambda: store.statistics().folds > 2 and len(slowest) > 10)
     assert store.statistics().fold_failures == 0
     assert len(store) == 2001
     assert sorted(slowest)[len(slowest) // 2] < 0.1

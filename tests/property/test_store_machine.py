@@ -37,7 +37,8 @@ Changes = list[tuple[Any, Any]]
 keys = st.sampled_from(KEYS)
 # Large ones rotate the segments of 4096 bytes.
 values = st.one_of(st.integers(0, 9), st.builds(lambda: "w" * 1500), st.binary(max_size=3), st.just([1, ("x",)]))
-syncs = st.sampled_from(("always", "interval", "never", None))
+# Not "interval", which starts a thread: every run of an example has to be the same.
+syncs = st.sampled_from(("always", "never", None))
 changes = st.lists(st.tuples(keys, st.one_of(values, st.just(journalkit.ABSENT))), max_size=4)
 offsets = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 99), max_size=2)
 
