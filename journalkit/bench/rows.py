@@ -97,16 +97,14 @@ def durable_put(directory: str, scale: Scale) -> Row:
         with device.PreparedFile(other) as file:
             data = os.urandom(frame_bytes)
 
-            def put() -> None:
-                for _ in range(scale.durable_puts):
-                    store.put(key(next(numbers)), VALUE)
-
             def bare() -> None:
                 for _ in range(scale.durable_puts):
                     file.append(data)
 
             result = duel(
-                lambda: timed(put, scale.durable_puts), lambda: timed(bare, scale.durable_puts), 2 * scale.rounds
+                lambda: _timed_fill(store, numbers, scale.durable_puts),
+                lambda: timed(bare, scale.durable_puts),
+                2 * scale.rounds,
             )
         _must(store[key(0)] == VALUE and store.durable_lsn == store.lsn)
     return Row("durable put, one thread", "bare pwrite + fdatasync", "power cut", 1 / 1.3, result)
@@ -123,8 +121,8 @@ def put(directory: str, scale: Scale) -> Row:
         database = rocksdb.open_database(other)
         ours_numbers, other_numbers = iter(range(10**9)), iter(range(10**9))
         result = duel(
-            lambda: timed(lambda: _fill(store, ours_numbers, scale.puts), scale.puts),
-            lambda: timed(lambda: _fill(database, other_numbers, scale.puts), scale.puts),
+            lambda: _timed_fill(store, ours_numbers, scale.puts),
+            lambda: _timed_fill(database, other_numbers, scale.puts),
             scale.rounds,
         )
         _must(store[key(0)] == VALUE == database[key(0)])
@@ -158,7 +156,7 @@ def _get(directory: str, scale: Scale, count: int, *, folded: bool) -> Row:
         database = rocksdb.open_database(other)
         for start in range(0, count, BATCH):
             store.update((key(number), VALUE) for number in range(start, min(start + BATCH, count)))
-        _fill(database, iter(range(count)), count)
+        _timed_fill(database, iter(range(count)), count)
         if folded:
             store.compact()
             database.flush()
@@ -178,7 +176,7 @@ def replay(directory: str, scale: Scale) -> Row:
     """Opening a store whose log holds many small records, against 500,000 records a second."""
     with two_places(directory) as (ours, _):
         with journalkit.open(ours, sync="never", compaction="manual") as store:
-            _fill(store, iter(range(scale.replayed)), scale.replayed)
+            _timed_fill(store, iter(range(scale.replayed)), scale.replayed)
         pace_s = 1 / 500_000
 
         def reopen() -> float:
@@ -226,9 +224,15 @@ ROWS: Final[dict[str, Callable[[str, Scale], Row]]] = {
 }
 
 
-def _fill(target: Any, numbers: Iterator[int], count: int) -> None:
-    for _ in range(count):
-        target[key(next(numbers))] = VALUE
+def _timed_fill(target: Any, numbers: Iterator[int], count: int) -> float:
+    """Put under the next `count` keys, which are made beforehand; return the seconds per put."""
+    keys = [key(next(numbers)) for _ in range(count)]
+
+    def fill() -> None:
+        for name in keys:
+            target[name] = VALUE
+
+    return timed(fill, count)
 
 
 def _read(source: Any, keys: list[bytes]) -> None:
