@@ -99,11 +99,19 @@ def encode(
     payload: bytes, *, lsn: int, time_us: int, durable_lsn: int, kind: int, salt: int, offset_bytes: int
 ) -> bytes:
     """Return the frame of a record that will stand at `offset_bytes`. O(len(payload))."""
+    return encode_with_checksum(payload, lsn, time_us, durable_lsn, kind, salt, offset_bytes)[0]
+
+
+def encode_with_checksum(
+    payload: bytes, lsn: int, time_us: int, durable_lsn: int, kind: int, salt: int, offset_bytes: int
+) -> tuple[bytes, int]:
+    """`encode` by position, with the frame's checksum: what the path of a single commit has no time for else."""
     seed = (salt + offset_bytes) & SEED_MASK
     covered = _COVERED.pack(
         crc32c(payload, (seed + HEADER_BYTES) & SEED_MASK), len(payload), MAGIC, kind, 0, lsn, time_us, durable_lsn
     )
-    return crc32c(covered, seed).to_bytes(4, "little") + covered + payload
+    checksum = crc32c(covered, seed)
+    return checksum.to_bytes(4, "little") + covered + payload, checksum
 
 
 def checksum_of(frame: bytes) -> int:

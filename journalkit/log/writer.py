@@ -107,14 +107,8 @@ class LogWriter:
         try:
             if commit.check is not None:
                 commit.check(lsn - 1, ())
-            data = frame_format.encode(
-                payload,
-                lsn=lsn,
-                time_us=self._clock.wall_us(),
-                durable_lsn=self.durable_lsn,
-                kind=commit.kind,
-                salt=active.entry.salt,
-                offset_bytes=start,
+            data, checksum = frame_format.encode_with_checksum(
+                payload, lsn, self._clock.wall_us(), self.durable_lsn, commit.kind, active.entry.salt, start
             )
         except Exception as error:  # noqa: BLE001 - whatever a check raises is its commit's outcome
             commit.settle(error)
@@ -138,7 +132,7 @@ class LogWriter:
                 self._finish_group()
                 return True
         self._apply([commit], lsn)
-        active.accept(end, frame_format.checksum_of(data))
+        active.accept(end, checksum)
         self.last_lsn = lsn
         if commit.durable:
             self.durable_lsn = lsn

@@ -130,13 +130,14 @@ class Layers:
         """Make a group visible. Done again after an interruption, it does the same."""
         with self._lock:
             self._applying = (commits, last_lsn)
-            self._finish_applying()
+            self._apply(commits, last_lsn)
 
     def _finish_applying(self) -> None:
-        applying = self._applying
-        if applying is None:
-            return
-        commits, last_lsn = applying
+        """Do what an interrupted `apply` left undone."""
+        if self._applying is not None:
+            self._apply(*self._applying)
+
+    def _apply(self, commits: list[Commit], last_lsn: int) -> None:
         active = self.active
         entries, weight = active.entries, 0
         for commit in commits:
