@@ -105,9 +105,10 @@ class Worker:
 
     def finish(self) -> None:
         """Ask it to end behind the file that it reads."""
-        if self._process.stdin is not None:
+        pipe = self._process.stdin
+        if pipe is not None and not pipe.closed:
             try:
-                self._process.stdin.write(FINISH)
+                pipe.write(FINISH)
             except BrokenPipeError:
                 return  # it has ended, and what it said tells how
 

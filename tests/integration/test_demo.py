@@ -16,7 +16,7 @@ import pytest
 import journalkit
 from journalkit.cli import demo_worker, main
 from journalkit.cli.demo_input import Input, folder_input, plain_count, standard_library, words_of
-from journalkit.cli.demo_lives import Hit, what_was_hit
+from journalkit.cli.demo_lives import Hit, Worker, what_was_hit
 from journalkit.cli.demo_result import FOLDS_MIN, Result, judge
 from journalkit.cli.demo_run import KILLS, Course, Kill, make_schedule
 from journalkit.cli.demo_show import show_result
@@ -60,13 +60,23 @@ def test_a_small_demo_passes(folder: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_a_demo_is_told_line_by_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where no terminal is, there are plain lines: each recovery, and a closing table."""
-    code = main(["demo", "--folder", str(folder), "--kills", "2", "--seconds", "3"])
+    code = main(["demo", "--folder", str(folder), "--kills", "6", "--seconds", "6", "--seed", "1"])
     out, err = capsys.readouterr()
     assert code in (0, 1)
     assert err == ""
     assert "kill   1  " in out
     assert "the verdict" in out
     assert "\x1b" not in out
+
+
+def test_a_worker_that_has_ended_can_be_asked_to_end(tmp_path: Path) -> None:
+    """On a busy machine it was done before it was asked, and the demo took the closed pipe for a defect."""
+    worker = Worker(str(tmp_path / "store"), str(tmp_path / "no text"), [])
+    while not worker.ended:
+        worker.listen(1.0)
+    worker.finish()
+    worker.dispose()
+    assert worker.failure
 
 
 def test_ctrl_c_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
