@@ -24,19 +24,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from typing import NoReturn
 
+from aims import PHASES, Aim
 from phases import Board, Phase, PhaseFileSystem
 from writers import THREADS, Model, batch_of, complaints, counts_in
 
 import journalkit
 
-PHASES = [Phase.APPEND, Phase.ROTATE, Phase.FOLD, Phase.PUBLISH, Phase.PRUNE, Phase.RECOVERY]
 SYNC_MODES: tuple[journalkit.Sync, ...] = ("always", "always", "always", "interval", "never")
-UNAIMED_SHARE = 0.1
-WAIT_MAX_S = 3.0
-LOOK_S = 0.00002
 
 
 def live(path: str, board: Board, pipe: int, seed: int, is_canary: bool) -> None:
@@ -114,17 +110,16 @@ class Killer:
         self._board = Board()
         self._model = Model()
         self._least = [0] * THREADS
-        self._windows_s = dict.fromkeys(PHASES, 0.002)
-        self.hits: Counter[Phase] = Counter()
+        self.aim = Aim(self._board, self._chance)
         self.acknowledged = 0
         self.cut = 0
         self.cut_bytes = 0
 
     def kill_one(self) -> list[str]:
         """Run one life to its violent end; return what is wrong with what it left."""
-        aim = self._aim()
+        self.aim.take()
         child, pipe = start(self._path, self._board, self._chance.getrandbits(32), self._is_canary)
-        self._wait_for(aim)
+        self.aim.wait()
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         active = self._board.now()
@@ -132,30 +127,8 @@ class Killer:
             failures = self._hear(said.read())
         if failures or not os.WIFSIGNALED(status):
             return failures or [f"the process ended by itself with status {status}"]
-        if aim is not None:
-            # Too late means to look for it sooner; in time, that there may be more to see further in.
-            self._windows_s[aim] *= 1.15 if aim in active else 0.7
-        hit = aim if aim in active else max(active, default=Phase.IDLE)
-        self.hits[hit or Phase.IDLE] += 1
+        self.aim.note(active)
         return self._check()
-
-    def _aim(self) -> Phase | None:
-        if self._chance.random() < UNAIMED_SHARE:
-            return None
-        return min(PHASES, key=lambda phase: (self.hits[phase], self._chance.random()))
-
-    def _wait_for(self, aim: Phase | None) -> None:
-        chance, board = self._chance, self._board
-        deadline_s = time.monotonic() + WAIT_MAX_S
-        # Not always the first such phase of a life.
-        time.sleep(chance.uniform(0.0, 0.15) if aim is not Phase.RECOVERY else 0.0)
-        if aim is None:
-            return
-        while not board.has(aim) and time.monotonic() < deadline_s:
-            time.sleep(LOOK_S)
-        until_s = time.perf_counter() + chance.uniform(0.0, self._windows_s[aim])
-        while time.perf_counter() < until_s:
-            pass
 
     def _hear(self, said: str) -> list[str]:
         failures = []
@@ -194,7 +167,7 @@ def report(killer: Killer, kills: int, seconds: float) -> dict[str, object]:
     """Return the figures."""
     return {
         "kills": kills,
-        "hits": {phase.name.lower(): killer.hits[phase] for phase in [*PHASES, Phase.IDLE]},
+        "hits": {phase.name.lower(): killer.aim.hits[phase] for phase in [*PHASES, Phase.IDLE]},
         "acknowledged": killer.acknowledged,
         "torn_tails_cut": killer.cut,
         "bytes_cut": killer.cut_bytes,
@@ -228,8 +201,8 @@ def main() -> int:
     print(f"{killer.acknowledged} commits acknowledged, none lost, none repeated, no manual step")
     print(f"{killer.cut} torn tails cut, {killer.cut_bytes} bytes")
     for phase in [*PHASES, Phase.IDLE]:
-        share = killer.hits[phase] / args.kills
-        print(f"{phase.name.lower():>10} {killer.hits[phase]:6} {share:7.1%}")
+        share = killer.aim.hits[phase] / args.kills
+        print(f"{phase.name.lower():>10} {killer.aim.hits[phase]:6} {share:7.1%}")
     return 0
 
 
