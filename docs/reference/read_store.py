@@ -1,0 +1,855 @@
+"""A second reader of journalkit's stores and journals, written from format.md beside it.
+
+    python read_store.py PATH [--records] [--state] [--json]
+
+It lists what a directory holds and judges it, as recovery would: `sound`, `torn`
+(bytes that nothing promised, which an open cuts), `damaged` or `unsupported`.
+Exit code 0, 1, or 2 for the last two. It never writes, takes no lock, and is
+meant for a directory that nobody writes to just now.
+
+It shares no line with the package and needs nothing but the standard library:
+where the two disagree, one of them or the specification is wrong. That makes it
+a second opinion for tests (`judge`), and what will still read your data when
+nothing else does. It is no tool for repair: `journalkit salvage` is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+Crc: TypeAlias = Callable[[bytes, int], int]
+
+MANIFEST = struct.Struct("<8sHHIII")
+SEGMENT = struct.Struct("<8sHHI16s16sQQQQQQQII")
+FRAME = struct.Struct("<IIIHBBQQQ")
+SEAL = struct.Struct("<QQ")
+ENTRY = struct.Struct("<HI")
+SLOT = struct.Struct("<4sI16s16sQQQQI")
+TABLE = struct.Struct("<8sHHI16sQQI")
+DATA_ENTRY = struct.Struct("<HI")
+INDEX_ENTRY = struct.Struct("<HHQIQQ")
+FOOTER = struct.Struct("<8sHH16sQQQQQQQIII")
+U32 = struct.Struct("<I")
+
+MANIFEST_BYTES_MAX, PAYLOAD_BYTES_MAX, INDEX_BYTES_MAX = 16 << 20, 268_435_456, 4 << 20
+INDEX_LEVELS_MAX, INDEX_ENTRIES_MAX, KEY_BYTES_MAX, KEY_DEPTH_MAX, VALUE_DEPTH_MAX = 16, 256, 8192, 16, 64
+FRAME_MAGIC, FRAME_MAGIC_OFFSET = 0x4AF7, 12
+BATCH, RECORD, SEALED, IGNORABLE = 1, 2, 3, 128
+DELETED, TOMBSTONE = 0xFFFFFFFF, 0xFFFF
+U32_MASK = 0xFFFFFFFF
+
+
+# --- Checksums
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # noqa: PLW2901
+        table.append(crc)
+    return tuple(table)
+
+
+CRC_TABLE = _crc_table()
+
+
+def crc32c(data: bytes, seed: int = 0) -> int:
+    """Return the CRC32C of the data, continued from the seed."""
+    crc = ~seed & U32_MASK
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xFF]
+    return ~crc & U32_MASK
+
+
+# --- What is found
+
+
+class Finding(NamedTuple):
+    """Something about a file: `note`, `torn`, `damaged` or `unsupported`."""
+
+    kind: str
+    file: str
+    offset: int
+    lsn: int | None
+    reason: str
+
+
+class Record(NamedTuple):
+    """One record of the log."""
+
+    lsn: int
+    kind: int
+    time_us: int
+    durable_lsn: int
+    file: str
+    offset: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What a directory is worth.
+
+    `state` maps encoded keys to encoded values, those of offsets among them;
+    a journal's is empty. It is None where nothing may be served. `records` is
+    all that the log holds, as far as it could be read.
+    """
+
+    verdict: str = "absent"
+    findings: list[Finding] = field(default_factory=list)
+    last_lsn: int = 0
+    records: list[Record] = field(default_factory=list)
+    state: dict[bytes, bytes] | None = None
+    snapshot_lsn: int = 0
+    promised_lsn: int = 0
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def files(self, *kinds: str) -> set[str]:
+        """Return the files that findings of these kinds are about."""
+        return {finding.file for finding in self.findings if finding.kind in kinds}
+
+    def decoded(self) -> dict[Any, Any]:
+        """Return the state as Python's values; an offset's key is `Reserved("offsets", name)`."""
+        is_raw = self.manifest.get("codec") == "raw"
+        decoded = {}
+        for key, value in (self.state or {}).items():
+            name = decode_key(key)
+            decoded[name] = value if is_raw and not isinstance(name, Reserved) else decode_value(value)
+        return decoded
+
+
+class MalformedError(ValueError):
+    """Bytes that the format doesn't allow."""
+
+
+class BadError(Exception):
+    """What keeps a directory, or a table, from being used."""
+
+    def __init__(self, file: str, offset: int, lsn: int | None, reason: str, kind: str = "damaged") -> None:
+        super().__init__(reason)
+        self.finding = Finding(kind, file, offset, lsn, reason)
+
+
+# --- Values: CBOR, as far as the format uses it
+
+TUPLE, FROZENSET, DECIMAL = 0x4A4B0001, 0x4A4B0002, 0x4A4B0003
+BIG, BIG_NEGATIVE, SET = 2, 3, 258
+FLOATS = {25: struct.Struct(">e"), 26: struct.Struct(">f"), 27: struct.Struct(">d")}
+
+
+def decode_value(data: bytes) -> Any:
+    """Return the value that all of the bytes stand for."""
+    try:
+        value, end = _item(data, 0, 0)
+    except (ValueError, ArithmeticError, IndexError, TypeError, AttributeError, struct.error) as error:
+        raise MalformedError(f"no value: {error}") from error
+    if end != len(data):
+        raise MalformedError("bytes behind the value")
+    return value
+
+
+def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    major, info = data[at] >> 5, data[at] & 31
+    at += 1
+    if major == 7:
+        if info in FLOATS:
+            return FLOATS[info].unpack_from(data, at)[0], at + FLOATS[info].size
+        return {20: False, 21: True, 22: None}[info] if 20 <= info <= 22 else _refuse("simple value"), at
+    argument = info
+    if info >= 24:
+        size = 1 << info - 24 if info <= 27 else _refuse("length")
+        argument = int.from_bytes(_bytes(data, at, size), "big")
+        at += size
+    if major < 2:
+        return (~argument if major else argument), at
+    if major < 4:
+        text = _bytes(data, at, argument)
+        return (text.decode() if major == 3 else text), at + argument
+    if major == 6:
+        return _tagged(argument, data, at, depth)
+    if depth == VALUE_DEPTH_MAX:
+        _refuse("depth")
+    if argument > len(data) - at:
+        _refuse("count")
+    if major == 4:
+        items = []
+        for _ in range(argument):
+            item, at = _item(data, at, depth + 1)
+            items.append(item)
+        return items, at
+    pairs: dict[Any, Any] = {}
+    for _ in range(argument):
+        key, at = _item(data, at, depth + 1)
+        if key in pairs:
+            _refuse("repeated key")
+        pairs[key], at = _item(data, at, depth + 1)
+    return pairs, at
+
+
+def _tagged(tag: int, data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if tag not in TAGS:
+        _refuse(f"tag {tag}")
+    content, make = TAGS[tag]
+    value, end = _item(data, at, depth)
+    if type(value) is not content:
+        _refuse(f"content of tag {tag}")
+    return make(value), end
+
+
+def _set(items: list[Any]) -> set[Any]:
+    made = set(items)
+    return made if len(made) == len(items) else _refuse("repeated element")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else _refuse("time without an offset")
+
+
+TAGS: dict[int, tuple[type, Callable[[Any], Any]]] = {
+    0: (str, _moment),
+    BIG: (bytes, lambda data: int.from_bytes(data, "big")),
+    BIG_NEGATIVE: (bytes, lambda data: ~int.from_bytes(data, "big")),
+    30: (list, lambda pair: Fraction(*pair) if len(pair) == 2 else _refuse("fraction")),
+    37: (bytes, lambda data: UUID(bytes=data)),
+    SET: (list, _set),
+    1004: (str, date.fromisoformat),
+    TUPLE: (list, tuple),
+    FROZENSET: (set, frozenset),
+    DECIMAL: (str, Decimal),
+}
+
+
+def _bytes(data: bytes, at: int, size: int) -> bytes:
+    return data[at : at + size] if at + size <= len(data) else _refuse("end of data")
+
+
+def _refuse(what: str) -> Any:
+    raise MalformedError(f"unexpected {what}")
+
+
+# --- Keys
+
+
+class Reserved(NamedTuple):
+    """A key of a reserved keyspace."""
+
+    keyspace: str
+    name: str
+
+
+KEYSPACES = {1: "offsets", 2: "checkpoints", 3: "cursors", 4: "schema"}
+
+
+def decode_key(data: bytes) -> Any:
+    """Return the key that the bytes stand for."""
+    if not 1 <= len(data) <= KEY_BYTES_MAX:
+        raise MalformedError("length of a key")
+    if data[0] <= 0x0F:
+        return Reserved(KEYSPACES.get(data[0]) or _refuse("keyspace"), data[1:].decode())
+    try:
+        key, end = _element(data, 0, 0)
+    except (UnicodeDecodeError, IndexError) as error:
+        raise MalformedError(f"no key: {error}") from error
+    if end != len(data):
+        raise MalformedError("bytes behind the key")
+    return key
+
+
+def _element(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    tag = data[at]
+    at += 1
+    if 0x10 <= tag <= 0x22:
+        return _integer(tag, data, at)
+    if tag in (0x30, 0x40):
+        content, at = _string(data, at) if depth else (data[at:], len(data))
+        return (content if tag == 0x30 else content.decode()), at
+    if tag != 0x50 or depth == KEY_DEPTH_MAX:
+        _refuse(f"tag or depth of a key: {tag:#x}")
+    elements = []
+    while (data[at] != 0) if depth else (at < len(data)):
+        element, at = _element(data, at, depth + 1)
+        elements.append(element)
+    return tuple(elements), at + (1 if depth else 0)
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    content = bytearray()
+    while True:
+        end = data.index(0, at)
+        content += data[at:end]
+        at = end + 1
+        if data[at : at + 1] != b"\xff":
+            return bytes(content), at
+        content.append(0)
+        at += 1
+
+
+def _integer(tag: int, data: bytes, at: int) -> tuple[int, int]:
+    is_negative, size = tag < 0x19, abs(tag - 0x19)
+    if size == 9:
+        counted = int.from_bytes(_bytes(data, at, 2), "big")
+        size, at = (0xFFFF - counted if is_negative else counted), at + 2
+        if size < 9:
+            _refuse("size of an integer")
+    value = int.from_bytes(_bytes(data, at, size), "big")
+    if is_negative:
+        value -= (1 << 8 * size) - 1
+    if size and abs(value) >> 8 * (size - 1) == 0:
+        _refuse("integer that is not in the fewest bytes")
+    return value, at + size
+
+
+# --- The manifest
+
+_U64 = range(1 << 64)
+_U32 = range(1 << 32)
+_TABLE_SHAPE = {"number": _U64, "size_bytes": _U64, "entry_count": _U64, "footer_crc": _U32, "salt": _U32}
+_END_SHAPE = {"last_lsn": _U64, "end_bytes": _U64, "checksum": _U32, "sealed": bool}
+_SEGMENT_SHAPE = {"number": _U64, "salt": _U32, "epoch": _U64, "first_lsn": _U64, "end": (_END_SHAPE,)}
+_SNAPSHOT_SHAPE = {"lsn": _U64, "created_us": _U64, "tables": [_TABLE_SHAPE]}
+_SHAPE = {
+    "store": 16, "kind": str, "codec": str, "created_us": _U64, "generation": _U64, "epoch": _U64, "writer": 16,
+    "segments": [_SEGMENT_SHAPE], "snapshots": [_SNAPSHOT_SHAPE], "pruned_lsn": _U64, "durable_lsn": _U64,
+    "next_segment": _U64, "next_table": _U64, "metadata": dict,
+}  # fmt: skip
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Say whether a value has a shape: a range, a count of bytes, a type, a list, a map, or (shape,) for null too."""
+    match shape:
+        case range():
+            return type(value) is int and value in shape
+        case int():
+            return type(value) is bytes and len(value) == shape
+        case type():
+            return type(value) is shape
+        case tuple():
+            return value is None or _fits(value, shape[0])
+        case list():
+            return type(value) is list and all(_fits(item, shape[0]) for item in value)
+    return type(value) is dict and value.keys() == shape.keys() and all(_fits(value[key], shape[key]) for key in shape)
+
+
+def _ascending(numbers: list[int]) -> bool:
+    return all(first < second for first, second in pairwise(numbers))
+
+
+def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
+    """Return the manifest's body."""
+    name = "MANIFEST"
+    if len(data) < MANIFEST.size:
+        raise BadError(name, len(data), None, "the file is shorter than a header")
+    magic, version, reserved, body_bytes, body_checksum, header_checksum = MANIFEST.unpack_from(data)
+    if magic != b"JKMAN\r\n\x1a" or crc(data[: MANIFEST.size - 4], 0) != header_checksum:
+        raise BadError(name, 0, None, "the header is damaged")
+    _check_version(name, version, reserved)
+    body = data[MANIFEST.size :]
+    if len(body) != body_bytes or len(data) > MANIFEST_BYTES_MAX or crc(body, 0) != body_checksum:
+        raise BadError(name, MANIFEST.size, None, "the body is damaged")
+    try:
+        manifest = decode_value(body)
+    except MalformedError as error:
+        raise BadError(name, MANIFEST.size, None, f"the body is malformed: {error}") from error
+    if not _fits(manifest, _SHAPE):
+        raise BadError(name, MANIFEST.size, None, "the body has other keys or values than a manifest's")
+    segments, snapshots = manifest["segments"], manifest["snapshots"]
+    begun = [segment["first_lsn"] for segment in segments if segment["first_lsn"]]
+    is_right = (
+        manifest["kind"] in ("store", "journal")
+        and manifest["codec"] in ("cbor", "raw")
+        and _ascending([segment["number"] for segment in segments])
+        and begun == sorted(begun)
+        and all(segment["number"] < manifest["next_segment"] for segment in segments)
+        and _ascending([snapshot["lsn"] for snapshot in reversed(snapshots)])
+        and all(snapshot["tables"] for snapshot in snapshots)
+        and (not snapshots or manifest["pruned_lsn"] <= snapshots[-1]["lsn"])
+    )
+    if not is_right:
+        raise BadError(name, MANIFEST.size, None, "the body contradicts itself")
+    return dict(manifest)
+
+
+def _check_version(name: str, version: int, reserved: int) -> None:
+    if version > 1:
+        raise BadError(name, 8, None, f"format version {version} is newer than this reader", "unsupported")
+    if version != 1 or reserved:
+        raise BadError(name, 8, None, "the header is malformed")
+
+
+# --- Tables
+
+
+class TableReader:
+    """Reads one table, every block of it."""
+
+    def __init__(self, name: str, data: bytes, store: bytes, named: dict[str, Any], crc: Crc) -> None:
+        self.name, self.data, self.named, self.crc, self.store = name, data, named, crc, store
+        self.blocks: dict[int, int] = {}
+        self.data_blocks: list[int] = []
+        self.entries: list[tuple[bytes, bytes | None]] = []
+
+    def read(self, lsn_max: int) -> list[tuple[bytes, bytes | None]]:
+        """Return the entries in the order of their keys; a deletion's value is None."""
+        data, size = self.data, len(self.data)
+        if size != self.named["size_bytes"] or size < TABLE.size + FOOTER.size:
+            self._fail(size, f"the file has {size} bytes, {self.named['size_bytes']} were named by the manifest")
+        magic, version, reserved, self.salt, store, number, lsn, checksum = TABLE.unpack_from(data)
+        if magic != b"JKTAB\r\n\x1a" or self.crc(data[: TABLE.size - 4], 0) != checksum:
+            self._fail(0, "the header is damaged")
+        _check_version(self.name, version, reserved)
+        at = size - FOOTER.size
+        footer = FOOTER.unpack_from(data, at)
+        if footer[0] != b"JKTEND\r\n" or self._checksum(at, data[at:-4]) != footer[-1]:
+            self._fail(at, "the footer is damaged")
+        if footer[1:6] != (version, reserved, store, number, lsn):
+            self._fail(at, "header and footer differ")
+        *_, entry_count, tombstone_count, block_count, data_bytes, root, root_length, root_checksum, own = footer
+        if (store, number, self.salt, own, entry_count) != (
+            self.store, self.named["number"], self.named["salt"], self.named["footer_crc"], self.named["entry_count"],
+        ) or lsn > lsn_max:  # fmt: skip
+            self._fail(0, "this is another table than the manifest names")
+        if root + root_length != at or root_length < 9 or U32.unpack_from(data, at - 4)[0] != root_checksum:
+            self._fail(at, "the footer misses the root")
+        self._index(root, root_length, None)
+        end = TABLE.size
+        for offset in sorted(self.blocks):
+            if offset != end:
+                self._fail(offset, "the blocks leave a gap")
+            end += self.blocks[offset]
+        keys = [key for key, _ in self.entries]
+        found = (len(keys), sum(value is None for _, value in self.entries), len(self.data_blocks))
+        if found != (entry_count, tombstone_count, block_count) or sum(self.data_blocks) != data_bytes or end != at:
+            self._fail(at, "the footer counts differently")
+        if any(first >= second for first, second in pairwise(keys)):
+            self._fail(0, "the keys don't ascend")
+        return self.entries
+
+    def _fail(self, offset: int, reason: str) -> None:
+        raise BadError(self.name, offset, None, reason)
+
+    def _checksum(self, at: int, data: bytes) -> int:
+        return self.crc(data, (self.salt + at) & U32_MASK)
+
+    def _body(self, at: int, length: int) -> bytes:
+        body = self.data[at : at + length - 4]
+        if at < TABLE.size or len(body) < 5 or at in self.blocks:
+            self._fail(at, "an index points astray")
+        if self._checksum(at, body) != U32.unpack_from(self.data, at + length - 4)[0]:
+            self._fail(at, "a block is damaged")
+        self.blocks[at] = length
+        return body
+
+    def _index(self, at: int, length: int, level: int | None) -> None:
+        body = self._body(at, length)
+        count, own_level, key_at = U32.unpack_from(body)[0], body[4], 5
+        if own_level >= INDEX_LEVELS_MAX or level not in (None, own_level):
+            self._fail(at, "an index of another level")
+        key_at += count * INDEX_ENTRY.size
+        is_empty = level is not None and not count
+        if count > INDEX_ENTRIES_MAX or key_at > len(body) or length > INDEX_BYTES_MAX or is_empty:
+            self._fail(at, "an index of another size")
+        for number in range(count):
+            first_bytes, last_bytes, offset, child, entries, tombstones = INDEX_ENTRY.unpack_from(
+                body, 5 + number * INDEX_ENTRY.size
+            )
+            first, last = body[key_at : key_at + first_bytes], body[key_at + first_bytes :][:last_bytes]
+            key_at += first_bytes + last_bytes
+            if offset + child > at:
+                self._fail(at, "an index stands before its block")
+            before = len(self.entries)
+            if own_level:
+                self._index(offset, child, own_level - 1)
+            else:
+                self._data(offset, child)
+            found = self.entries[before:]
+            if (len(found), sum(value is None for _, value in found)) != (entries, tombstones) or (
+                found and (found[0][0], found[-1][0]) != (first, last)
+            ):
+                self._fail(at, "index and block differ")
+        if key_at != len(body):
+            self._fail(at, "an index of another size")
+
+    def _data(self, at: int, length: int) -> None:
+        body = self._body(at, length)
+        start = U32.unpack_from(body)[0]
+        count, rest = divmod(start - 4, 7)
+        if rest or count < 1 or start > len(body):
+            self._fail(at, "a block without places")
+        prints, begin = start - count, start
+        for number in range(count):
+            key_bytes, end = DATA_ENTRY.unpack_from(body, 4 + 6 * number)
+            key_end = end if key_bytes == TOMBSTONE else begin + key_bytes
+            if not begin <= key_end <= end <= len(body):
+                self._fail(at, "an entry points astray")
+            key = body[begin:key_end]
+            if self.crc(key, 0) & 0xFF != body[prints + number]:
+                self._fail(at, "a fingerprint of another key")
+            self.entries.append((key, None if key_bytes == TOMBSTONE else body[key_end:end]))
+            begin = end
+        self.data_blocks.append(length)
+        if begin != len(body):
+            self._fail(at, "bytes behind the entries")
+
+
+# --- The log
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment of the log, and where its frames end."""
+
+    entry: dict[str, Any]
+    name: str
+    data: bytes
+    first_lsn: int = 0
+    last_lsn: int = 0
+    end: int = 0
+    checksum: int = 0
+    is_sealed: bool = False
+    tail: str = ""
+
+
+class Log:
+    """Reads the segments that a manifest names."""
+
+    def __init__(self, files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc, judgement: Judgement) -> None:
+        self.files, self.manifest, self.crc, self.judgement = files, manifest, crc, judgement
+        self.segments: list[Segment] = []
+        self.gaps: list[int] = []  # LSNs behind which some were given up
+        self.promised = [(manifest["durable_lsn"], "the manifest"), (manifest["pruned_lsn"], "what was pruned")]
+        self.promised += [(snapshot["lsn"], "a snapshot") for snapshot in manifest["snapshots"]]
+
+    def read(self) -> None:
+        """Read all of them, then ask whether all that was promised is there."""
+        for entry in self.manifest["segments"]:
+            name = f"log-{entry['number']:016}.jks"
+            segment = Segment(entry, name, self.files.get(name, b""))
+            if self._begins(segment):
+                self._connect(segment)
+                self.segments.append(segment)
+                self._scan(segment)
+                self._end(segment)
+            elif any(segment.data):
+                self._search(segment, 0)
+                segment.tail = "bytes in a segment that has not begun"
+                self._note("torn", segment, 0, segment.tail)
+        self._slot()
+        last = self.segments[-1] if self.segments else None
+        self.judgement.last_lsn = last_lsn = last.last_lsn if last else self.manifest["pruned_lsn"]
+        lsn, who = max(self.promised)
+        self.judgement.promised_lsn = lsn
+        if lsn > last_lsn:
+            file, end = (last.name, last.end) if last else ("MANIFEST", 0)
+            raise BadError(file, end, last_lsn + 1, f"{who} promised the records up to {lsn}")
+
+    def _note(self, kind: str, segment: Segment, offset: int, reason: str) -> None:
+        self.judgement.findings.append(Finding(kind, segment.name, offset, segment.last_lsn + 1, reason))
+
+    def _begins(self, segment: Segment) -> bool:
+        """Check a segment's header, and say whether it was begun at all."""
+        entry, data, name = segment.entry, segment.data, segment.name
+        if len(data) >= SEGMENT.size:
+            header = SEGMENT.unpack_from(data)
+            magic, version, reserved, salt, store, _, epoch, number, first_lsn, *_, checksum = header
+            if magic == b"JKLOG\r\n\x1a" and self.crc(data[: SEGMENT.size - 4], 0) == checksum:
+                _check_version(name, version, reserved)
+                if (store, number, salt, epoch) != (
+                    self.manifest["store"], entry["number"], entry["salt"], entry["epoch"],
+                ) or entry["first_lsn"] not in (0, first_lsn):  # fmt: skip
+                    raise BadError(name, 0, first_lsn, "this is another segment than the manifest names")
+                segment.first_lsn, segment.last_lsn, segment.end = first_lsn, first_lsn - 1, SEGMENT.size
+                return True
+        if entry["first_lsn"] or entry["end"]:
+            raise BadError(name, 0, entry["first_lsn"], "the header is damaged" if data else "missing or empty")
+        return False
+
+    def _connect(self, segment: Segment) -> None:
+        """Compare what a segment says of its predecessor with that one."""
+        number, last_lsn, end, checksum = SEGMENT.unpack_from(segment.data)[10:14]
+        if not self.segments:
+            if last_lsn > self.manifest["pruned_lsn"]:
+                raise BadError(segment.name, 80, last_lsn, f"segment {number} before it is missing")
+            return
+        before = self.segments[-1]
+        if before.end < end or not (before.is_sealed or before.entry["end"]):
+            raise BadError(before.name, before.end, before.last_lsn + 1, "the next segment promised more than is there")
+        if (number, last_lsn, end, checksum) != (before.entry["number"], before.last_lsn, before.end, before.checksum):
+            raise BadError(segment.name, 80, segment.first_lsn, "it names another end of the segment before it")
+        if segment.first_lsn <= before.last_lsn or (before.is_sealed and segment.first_lsn != before.last_lsn + 1):
+            raise BadError(segment.name, 64, segment.first_lsn, "its LSNs don't follow those of the segment before it")
+        if segment.first_lsn != before.last_lsn + 1:
+            self.gaps.append(before.last_lsn)
+
+    def _frame(self, segment: Segment, at: int) -> tuple[int, ...] | None:
+        """Return the fields of a frame's header if its checksum is right."""
+        if at + FRAME.size > len(segment.data):
+            return None
+        fields = FRAME.unpack_from(segment.data, at)
+        header = segment.data[at + 4 : at + FRAME.size]
+        is_whole = fields[3] == FRAME_MAGIC and self.crc(header, (segment.entry["salt"] + at) & U32_MASK) == fields[0]
+        return fields if is_whole and fields[2] <= PAYLOAD_BYTES_MAX else None
+
+    def _scan(self, segment: Segment) -> None:
+        """Read whole frames from the beginning, to the first that isn't."""
+        data, name, salt, records = segment.data, segment.name, segment.entry["salt"], self.judgement.records
+        kind_here = BATCH if self.manifest["kind"] == "store" else RECORD
+        limit = segment.entry["end"]["end_bytes"] if segment.entry["end"] else len(data)
+        while not segment.is_sealed and segment.end < limit:
+            at = segment.end
+            fields = self._frame(segment, at)
+            if fields is None:
+                return
+            header_checksum, payload_checksum, payload_bytes, _, kind, flags, lsn, time_us, durable_lsn = fields
+            begin = at + FRAME.size
+            payload = data[begin : begin + payload_bytes]
+            if len(payload) != payload_bytes or self.crc(payload, (salt + begin) & U32_MASK) != payload_checksum:
+                return
+            if flags & 0x7F or not (1 <= kind <= SEALED or kind >= IGNORABLE):
+                raise BadError(name, at, lsn, f"a frame of kind {kind}, flags {flags}", "unsupported")
+            if kind == SEALED:
+                if (lsn, payload) != (segment.last_lsn, SEAL.pack(segment.first_lsn, segment.last_lsn)):
+                    raise BadError(name, at, lsn, "the seal contradicts the records")
+                segment.is_sealed = True
+                self.promised.append((lsn, "a seal"))
+            elif lsn != segment.last_lsn + 1:
+                raise BadError(name, at, segment.last_lsn + 1, f"a frame of LSN {lsn} stands in its place")
+            elif kind < IGNORABLE and kind != kind_here:
+                raise BadError(name, at, lsn, f"a frame of kind {kind} in a {self.manifest['kind']}")
+            else:
+                records.append(Record(lsn, kind, time_us, durable_lsn, name, at, payload))
+                segment.last_lsn = lsn
+            segment.end, segment.checksum = begin + payload_bytes, header_checksum
+
+    def _end(self, segment: Segment) -> None:
+        """Judge what stands behind the last whole frame."""
+        at, named = segment.end, segment.entry["end"]
+        if named:
+            found = {"last_lsn": segment.last_lsn, "end_bytes": at, "checksum": segment.checksum}
+            if named != {**found, "sealed": segment.is_sealed}:
+                raise BadError(segment.name, at, segment.last_lsn + 1, f"the manifest ends it at {named['end_bytes']}")
+        elif not segment.data.startswith(bytes(len(segment.data) - at), at):
+            self._search(segment, at)
+            segment.tail = "bytes behind the seal" if segment.is_sealed else "a frame that is not whole"
+            self._note("damaged" if segment.is_sealed else "torn", segment, at, segment.tail)
+
+    def _search(self, segment: Segment, at: int) -> None:
+        """Look for what later frames promise."""
+        magic = FRAME_MAGIC.to_bytes(2, "little")
+        found = segment.data.find(magic, at + FRAME_MAGIC_OFFSET)
+        while found >= 0:
+            fields = self._frame(segment, found - FRAME_MAGIC_OFFSET)
+            if fields:
+                self.promised.append((fields[8], f"a frame at {found - FRAME_MAGIC_OFFSET} of {segment.name}"))
+            found = segment.data.find(magic, found + 1)
+
+    def _slot(self) -> None:
+        """Add the promise of the durable slot, if it is one."""
+        slot, manifest = self.files.get("durable", b""), self.manifest
+        if len(slot) < SLOT.size:
+            return
+        magic, reserved, store, writer, epoch, number, end, lsn, checksum = SLOT.unpack_from(slot)
+        if (magic, reserved, store) != (b"JKD1", 0, manifest["store"]) or self.crc(slot[:72], 0) != checksum:
+            return
+        if epoch > manifest["epoch"] or number >= manifest["next_segment"]:
+            raise BadError("MANIFEST", 0, lsn, f"an older copy: the durable slot is of epoch {epoch}, segment {number}")
+        if (epoch, writer) != (manifest["epoch"], manifest["writer"]):
+            return
+        self.promised.append((lsn, "the durable slot"))
+        for segment in self.segments:
+            if segment.entry["number"] == number and segment.end < end:
+                reason = f"the durable slot promised the bytes up to {end}"
+                raise BadError(segment.name, segment.end, segment.last_lsn + 1, reason)
+
+
+# --- The whole
+
+
+def judge(files: Mapping[str, bytes], crc: Crc = crc32c) -> Judgement:
+    """Judge a directory by the bytes of its files.
+
+    `crc(data, seed)` may be replaced by a faster CRC32C.
+    """
+    judgement = Judgement()
+    try:
+        if "MANIFEST" not in files:
+            if any(re.fullmatch(r"log-\d{16}\.jks|table-\d{16}\.jkt|durable", name) for name in files):
+                raise BadError("MANIFEST", 0, None, "missing beside files of a store")
+            return judgement
+        judgement.manifest = manifest = read_manifest(files["MANIFEST"], crc)
+        _check_strays(files, manifest, crc)
+        log = Log(files, manifest, crc, judgement)
+        log.read()
+        judgement.state = _fold(files, crc, judgement, log)
+    except BadError as bad:
+        judgement.findings.append(bad.finding)
+    kinds = {finding.kind for finding in judgement.findings}
+    judgement.verdict = next((kind for kind in ("unsupported", "damaged", "torn") if kind in kinds), "sound")
+    return judgement
+
+
+def _check_strays(files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc) -> None:
+    """Refuse an older copy of the manifest: there are records in a segment that it can't know yet."""
+    named = {segment["number"] for segment in manifest["segments"]}
+    for name in files:
+        match = re.fullmatch(r"log-(\d{16})\.jks", name)
+        number = int(match[1]) if match else 0
+        if number < manifest["next_segment"] or number in named or len(files[name]) < SEGMENT.size:
+            continue
+        header = SEGMENT.unpack_from(files[name])
+        if header[4] == manifest["store"] and header[7] == number and crc(files[name][:108], 0) == header[-1]:
+            entry = {"number": number, "salt": header[3], "epoch": header[6], "first_lsn": header[8], "end": None}
+            stray = Log({name: files[name]}, {**manifest, "segments": [entry]}, crc, Judgement())
+            segment = Segment(entry, name, files[name], end=SEGMENT.size)
+            fields = stray._frame(segment, SEGMENT.size)
+            if fields and fields[4] != SEALED:
+                raise BadError("MANIFEST", 0, header[8], f"an older copy: {name} has records")
+
+
+def _fold(files: Mapping[str, bytes], crc: Crc, judgement: Judgement, log: Log) -> dict[bytes, bytes]:
+    """Return the newest usable snapshot with the log behind it."""
+    manifest, records = judgement.manifest, judgement.records
+    if manifest["kind"] == "journal":
+        return {}
+    newest = manifest["snapshots"][0]["lsn"] if manifest["snapshots"] else 0
+    for snapshot in [*manifest["snapshots"], {"lsn": 0, "tables": []}]:
+        base = snapshot["lsn"]
+        if base < manifest["pruned_lsn"] or any(base <= gap < newest for gap in log.gaps):
+            break
+        state: dict[bytes, bytes] = {}
+        try:
+            for named in reversed(snapshot["tables"]):
+                name = f"table-{named['number']:016}.jkt"
+                if name not in files:
+                    raise BadError(name, 0, base, "missing")
+                _apply(state, TableReader(name, files[name], manifest["store"], named, crc).read(base))
+        except BadError as bad:
+            judgement.findings.append(bad.finding)
+            continue
+        for record in records:
+            if record.kind == BATCH and record.lsn > base:
+                _apply(state, entries(record))
+        judgement.snapshot_lsn = base
+        return state
+    reason = "no snapshot is usable, and the log does not reach back"
+    raise BadError(judgement.findings[-1].file if judgement.findings else "MANIFEST", 0, newest, reason)
+
+
+def _apply(state: dict[bytes, bytes], changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+    for key, value in changes:
+        if value is None:
+            state.pop(key, None)
+        else:
+            state[key] = value
+
+
+def entries(record: Record) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield the entries of a batch; a deletion's value is None."""
+    payload, end = record.payload, 0
+    while end < len(payload):
+        try:
+            key_bytes, value_bytes = ENTRY.unpack_from(payload, end)
+        except struct.error:
+            key_bytes, value_bytes = 0, 0
+        key_at, value_at = end + ENTRY.size, end + ENTRY.size + key_bytes
+        end = value_at + (0 if value_bytes == DELETED else value_bytes)
+        if end > len(payload) or not 1 <= key_bytes <= KEY_BYTES_MAX:
+            raise BadError(record.file, record.offset, record.lsn, "the batch is malformed")
+        yield payload[key_at:value_at], None if value_bytes == DELETED else payload[value_at:end]
+
+
+# --- The program
+
+
+def _shown(data: bytes, decode: Callable[[bytes], Any]) -> str:
+    try:
+        return repr(decode(data))
+    except MalformedError as error:
+        return f"{data.hex()} ({error})"
+
+
+def _told(record: Record, decode: Callable[[bytes], Any]) -> list[str]:
+    if record.kind == RECORD:
+        return [_shown(record.payload, decode)]
+    if record.kind != BATCH:
+        return [f"kind {record.kind}, {len(record.payload)} bytes"]
+    changes = [(_shown(key, decode_key), key, value) for key, value in entries(record)]
+    return [f"del {name}" if new is None else f"{name} = {_value(key, new, decode)}" for name, key, new in changes]
+
+
+def _value(key: bytes, value: bytes, decode: Callable[[bytes], Any]) -> str:
+    return _shown(value, decode_value if key[0] <= 0x0F else decode)
+
+
+def _report(path: Path, judgement: Judgement, options: argparse.Namespace) -> dict[str, Any]:
+    manifest = judgement.manifest
+    decode = bytes if manifest.get("codec") == "raw" else decode_value
+    report: dict[str, Any] = {"path": str(path), "verdict": judgement.verdict}
+    if manifest:
+        report |= {name: manifest[name] for name in ("kind", "codec", "epoch", "generation", "pruned_lsn")}
+        report |= {"snapshot_lsn": judgement.snapshot_lsn, "last_lsn": judgement.last_lsn}
+    report["findings"] = [finding._asdict() for finding in judgement.findings]
+    if options.records:
+        report["records"] = [
+            {
+                "lsn": record.lsn,
+                "time": str(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=record.time_us)),
+                "file": record.file,
+                "offset": record.offset,
+                "changes": _told(record, decode),
+            }
+            for record in judgement.records
+        ]
+    if options.state and judgement.state is not None:
+        state = sorted(judgement.state.items())
+        report["state"] = {_shown(key, decode_key): _value(key, value, decode) for key, value in state}
+    return report
+
+
+def _print(report: dict[str, Any]) -> None:
+    for name, value in report.items():
+        if not isinstance(value, (list, dict)):
+            print(f"{name + ':':<14}{value}")
+    for finding in report["findings"]:
+        where = f"{finding['file']} at {finding['offset']}, LSN {finding['lsn']}"
+        print(f"{finding['kind'] + ':':<14}{where}: {finding['reason']}")
+    for record in report.get("records", ()):
+        print(f"LSN {record['lsn']}, {record['time']}, {record['file']} at {record['offset']}")
+        print(*(f"    {change}" for change in record["changes"]), sep="\n")
+    for key, value in report.get("state", {}).items():
+        print(f"{key} = {value}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read a directory, print what is in it, return the exit code."""
+    parser = argparse.ArgumentParser(description="Read a journalkit store or journal, and judge it.")
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--records", action="store_true", help="list the records of the log")
+    parser.add_argument("--state", action="store_true", help="list the state: every key and its value")
+    parser.add_argument("--json", action="store_true", help="as JSON; keys and values as Python writes them")
+    options = parser.parse_args(arguments)
+    judgement = judge({path.name: path.read_bytes() for path in sorted(options.path.iterdir()) if path.is_file()})
+    report = _report(options.path, judgement, options)
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    return {"sound": 0, "torn": 1}.get(judgement.verdict, 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
