@@ -82,10 +82,12 @@ def open_journal(
     """Open the journal in a directory, creating it if there is none, and return it.
 
     Arguments, durability and errors are those of `journalkit.open`. With
-    `mode="r"` it shows what is there now.
+    `mode="r"` it shows what is there now. There is no `check_all`: a journal
+    has no snapshot that would stand for a part of the log, so all of it is
+    checked at each opening.
 
     Complexity:
-        The segment that was written last is read; the others are looked at by their headers.
+        O(bytes of the log that isn't pruned).
     """
     options = Options(sync=sync, sync_interval_ms=sync_interval_ms, segment_bytes_max=segment_bytes_max)
     check_mode(mode)

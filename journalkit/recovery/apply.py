@@ -26,7 +26,7 @@ QUARANTINE_BYTES_MAX: Final = 64 * 1024 * 1024
 def quarantine_cuts(fs: FileSystem, directory: str, plan: Plan, epoch: int) -> bool:
     """Copy what the plan cuts into the quarantine, durably; return whether there was any.
 
-    Of a very large cut the first `QUARANTINE_BYTES_MAX` bytes are kept.
+    Of very large cuts the first `QUARANTINE_BYTES_MAX` bytes are kept, all of them together.
 
     Raises:
         OSError: Nothing was given up.
@@ -34,9 +34,11 @@ def quarantine_cuts(fs: FileSystem, directory: str, plan: Plan, epoch: int) -> b
     if not plan.cuts:
         return False
     quarantine = _make_quarantine(fs, directory)
+    room_bytes = QUARANTINE_BYTES_MAX
     for cut in plan.cuts:
-        name = names.quarantine_name(cut.segment, cut.offset_bytes, epoch)
-        replace_file(fs, quarantine, name, _read_cut(fs, directory, cut))
+        kept = _read_cut(fs, directory, cut, room_bytes)
+        replace_file(fs, quarantine, names.quarantine_name(cut.segment, cut.offset_bytes, epoch), kept)
+        room_bytes -= len(kept)
     return True
 
 
@@ -49,10 +51,10 @@ def _make_quarantine(fs: FileSystem, directory: str) -> str:
     return quarantine
 
 
-def _read_cut(fs: FileSystem, directory: str, cut: Cut) -> bytes:
+def _read_cut(fs: FileSystem, directory: str, cut: Cut, count_bytes_max: int) -> bytes:
     file = fs.open_read(os.path.join(directory, names.segment_name(cut.segment)))
     try:
-        return file.pread(min(cut.count_bytes, QUARANTINE_BYTES_MAX), cut.offset_bytes)
+        return file.pread(min(cut.count_bytes, count_bytes_max), cut.offset_bytes)
     finally:
         file.close()
 

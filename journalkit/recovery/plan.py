@@ -102,13 +102,16 @@ def make_plan(manifest: Manifest, scan: LogScan, strays: Strays, *, snapshot_lsn
     damage = [*promises.damage(), *strays.damage]
     run = _Run(manifest.pruned_lsn, snapshot_lsn)
     previous: SegmentScan | None = None
+    known = True
     for index, segment in enumerate(scan.segments):
         misplaced = _misplaced(segment, manifest)
-        unlinked = None if misplaced else _unlinked(segment, previous, manifest)
+        # Where the predecessor isn't itself, that is its own damage, and says nothing of who follows it.
+        unlinked = _unlinked(segment, previous, manifest) if known and not misplaced else None
         lost, cut = (None, None) if misplaced else _tail(segment, index, promises)
         damage += [found for found in (misplaced, unlinked, lost) if found is not None]
         run.add(segment, cut, sound=not misplaced, linked=not unlinked, whole=not lost)
         previous = segment if segment.header is not None else previous
+        known = not misplaced and (known or segment.header is not None)
     if promises.floor_lsn() > run.last_lsn and not damage:
         reason = f"the log ends at LSN {run.last_lsn}, and LSN {promises.floor_lsn()} was promised"
         damage.append(Damage(MANIFEST, reason, lsn=run.last_lsn + 1))

@@ -33,10 +33,12 @@ def open_for_reading(
     cache: BlockCache,
     clock: Clock,
     make_sink: Callable[[], _AnySink],
+    *,
+    deep: bool = False,
 ) -> tuple[Found, RecoveryReport, _AnySink]:
     """Look at a store until a look is consistent; return it, a report, and the sink that has its records.
 
-    Each look gets a sink of its own.
+    Each look gets a sink of its own. `deep` checks every byte of log and snapshot.
 
     Raises:
         StoreNotFoundError: There is no store.
@@ -52,7 +54,7 @@ def open_for_reading(
             raise UsageError(f"{directory} is a {manifest.kind}, not a {kind}; open it as what it is")
         sink = make_sink()
         try:
-            found = look(fs, directory, manifest, cache, sink, mode=mode)
+            found = look(fs, directory, manifest, cache, sink, mode=mode, deep=deep)
         except (CorruptionError, FileNotFoundError) as error:
             sight = (str(error), manifest.generation, read_durable(fs, directory))
             if sight == seen:

@@ -67,7 +67,9 @@ def open_to_read(
         StorageError: The operating system failed; trying again is safe.
     """
     try:
-        found, report, sink = open_for_reading(fs, directory, request.kind, request.mode, cache, clock, make_sink)
+        found, report, sink = open_for_reading(
+            fs, directory, request.kind, request.mode, cache, clock, make_sink, deep=request.deep
+        )
     except JournalError:
         raise
     except OSError as error:
