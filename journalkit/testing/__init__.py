@@ -1,6 +1,7 @@
 """Public fakes: what journalkit is proved with, for your tests too.
 
-`SimulatedDisk` is a file system that can lose power, fail, fill up and rot;
+`SimulatedDisk` is a file system that can lose power, fail, fill up, rot, put
+sectors where they don't belong and turn read-only, and that tells its story;
 `SimulatedClock` a clock that goes where it is told. Nothing in the package
 imports this folder.
 """

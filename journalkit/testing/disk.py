@@ -6,6 +6,9 @@ synced has no name until its directory was synced too, un-synced writes reach
 the medium in any combination, a failed sync loses its data for good. What
 exactly a power cut may leave is told in `journalkit.testing.medium`.
 
+When a check fails, `story()` tells in a few lines what the disk was asked for,
+what went wrong on it, and by which seed a cut left it.
+
     disk = SimulatedDisk()
     disk.make_directory("/store")
     disk.sync_directory("/")
@@ -21,9 +24,12 @@ from typing import Literal
 
 from journalkit.fs.interface import FileStatus
 from journalkit.fs.tree import FileNode
+from journalkit.testing.faults import Place
 from journalkit.testing.handles import SimulatedFile, SimulatedLock
-from journalkit.testing.medium import Chooser, Link, Rename, Unlink, chooser
+from journalkit.testing.medium import SECTOR_BYTES, Chooser, Link, Rename, Unlink, chooser
 from journalkit.testing.state import DiskState
+
+_LINES_BEFORE = 8
 
 
 class SimulatedDisk:
@@ -149,12 +155,12 @@ class SimulatedDisk:
                 reaches the medium, or what a seed or a `Chooser` decides.
         """
         with self._state.guard:
-            return self._with(self._state.after_crash(chooser(keep)))
+            return self._with(self._state.after_crash(chooser(keep)), f"power cut, keep={keep!r}")
 
     def process_crash(self) -> SimulatedDisk:
         """Return a new disk as the next process finds it: the same bytes, durable or not, no handles and no locks."""
         with self._state.guard:
-            return self._with(self._state.after_process_crash())
+            return self._with(self._state.after_process_crash(), "crash of the process")
 
     # -- faults ---------------------------------------------------------------------------------
 
@@ -172,6 +178,47 @@ class SimulatedDisk:
         with self._state.guard:
             self._state.plan.short_write(nth, count_bytes, path_contains=path_contains)
 
+    def misdirect_write(
+        self, nth: int, to_offset_bytes: int, *, to_path: str = "", times: int | None = 1, path_contains: str = ""
+    ) -> None:
+        """Let the nth `pwrite` from now on, and those after it up to `times` (None: all), land in other sectors.
+
+        It says that it worked. The sectors that it touches go to the sector of `to_offset_bytes`, of
+        the same file or of `to_path`, and no further than that file's end;
+        the place that was meant stays as it was. Readers see what was meant
+        until they read past the cache (`open_direct`) or after a power cut.
+        """
+        with self._state.guard:
+            place = Place(to_path, to_offset_bytes)
+            self._state.plan.misdirect("pwrite", nth, place, times=times, path_contains=path_contains)
+
+    def misdirect_read(
+        self, nth: int, from_offset_bytes: int, *, from_path: str = "", times: int | None = 1, path_contains: str = ""
+    ) -> None:
+        """Let the nth `pread` from now on, and those after it up to `times` (None: all), return other sectors' bytes.
+
+        They come from the sector of `from_offset_bytes` on, of the same file
+        or of `from_path`; as many as there should have been, zeros behind the end.
+        """
+        with self._state.guard:
+            place = Place(from_path, from_offset_bytes)
+            self._state.plan.misdirect("pread", nth, place, times=times, path_contains=path_contains)
+
+    def remount_read_only(self, *, nth: int = 1) -> None:
+        """Refuse with EROFS the nth mutating operation from now on and all after it: what kernels do after an error.
+
+        Files that are open stay so and reading goes on; opening for writing
+        and locking are refused too. A refused sync loses what it should have
+        made durable.
+        """
+        with self._state.guard:
+            self._state.plan.remount(read_only_from=nth)
+
+    def remount_writable(self) -> None:
+        """Take writes again."""
+        with self._state.guard:
+            self._state.plan.remount(read_only_from=None)
+
     def stop_after(self, count: int) -> None:
         """Cut the power when the count-th mutating operation from now on begins.
 
@@ -188,6 +235,11 @@ class SimulatedDisk:
         return self._state.plan.operation_count
 
     @property
+    def fault_count(self) -> int:
+        """How many operations went wrong because a test asked for it."""
+        return self._state.plan.fault_count
+
+    @property
     def capacity_bytes(self) -> int | None:
         """How many bytes all files together may have; None for any number."""
         return self._state.capacity_bytes
@@ -198,9 +250,24 @@ class SimulatedDisk:
             self._state.capacity_bytes = capacity_bytes
 
     def history(self) -> Sequence[str]:
-        """Return a line for each mutating operation: number, name, path, range, and what went wrong."""
+        """Return a line for each mutating operation: number, name, path, range, and what went wrong.
+
+        A read has one, without a number, only if it went wrong.
+        """
         with self._state.guard:
             return tuple(self._state.plan.lines)
+
+    def story(self, *, last: int = 20) -> str:
+        """Return the end of the history as lines of text, to be printed where a test fails.
+
+        On a disk that a crash left it begins with what came right before, and
+        with the crash: `SimulatedDisk` repeats it from the seed that stands there.
+        """
+        with self._state.guard:
+            lines = self._state.plan.lines
+            left_out = len(lines) - last
+            shown = [f"... {left_out} lines before", *lines[left_out:]] if left_out > 0 else lines
+            return "\n".join([*self._state.before, *shown])
 
     # -- damage, and a look behind the file system: no operations, never refused -----------------
 
@@ -235,6 +302,19 @@ class SimulatedDisk:
                 end = min(offset_bytes + count_bytes, len(content))
                 content[offset_bytes:end] = bytes(end - offset_bytes)
 
+    def misdirect(self, path: str, offset_bytes: int, to_offset_bytes: int, *, to_path: str = "") -> None:
+        """Put one sector's bytes over another's, of the same file or of `to_path`, on the medium and for readers.
+
+        As a write that went astray long ago: right bytes in the wrong place.
+        Offsets are rounded down to sectors.
+        """
+        with self._state.guard:
+            first = offset_bytes // SECTOR_BYTES * SECTOR_BYTES
+            sector = self._state.tree.file(path).read(SECTOR_BYTES, first)
+            at = to_offset_bytes // SECTOR_BYTES * SECTOR_BYTES
+            for content in self._contents(to_path or path, at, 1):
+                content[at : at + SECTOR_BYTES] = sector[: len(content) - at]
+
     # -- within ---------------------------------------------------------------------------------
 
     def _contents(self, path: str, offset_bytes: int, count_bytes: int) -> Sequence[bytearray]:
@@ -268,7 +348,9 @@ class SimulatedDisk:
         parent, name = self._state.tree.parent(path)
         self._state.directory_medium(parent).operations.append(Unlink(name))
 
-    def _with(self, state: DiskState) -> SimulatedDisk:
+    def _with(self, state: DiskState, event: str) -> SimulatedDisk:
+        told = f"-- {event}, after {self.operation_count} operations --"
+        state.before = (*self._state.plan.lines[-_LINES_BEFORE:], told)
         disk = SimulatedDisk(filesystem_type=self.reported_filesystem_type)
         disk._state = state
         return disk

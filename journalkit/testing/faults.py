@@ -1,4 +1,4 @@
-"""What goes wrong, and when: errors, short writes and the end of power.
+"""What goes wrong, and when: errors, short writes, sectors in the wrong place, a read-only mount, the end of power.
 
 Counting starts at the call that asks for the fault, at 1. Operations are named
 as the methods of `journalkit.fs.interface` are, `describe` being a lock's.
@@ -6,9 +6,11 @@ as the methods of `journalkit.fs.interface` are, `describe` being a lock's.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MUTATING = frozenset(
     {
@@ -19,6 +21,8 @@ MUTATING = frozenset(
 OPERATIONS = MUTATING | {
     "drop_cache", "free_bytes", "list", "open_direct", "open_read", "open_write", "pread", "size", "status",
 }  # fmt: skip
+NOT_READ_ONLY = MUTATING | {"open_write"}
+"""What a read-only mount refuses: opening for writing too, although it changes nothing."""
 
 
 class PowerCut(BaseException):
@@ -42,6 +46,13 @@ class _Window:
         return self.seen >= self.nth and (self.times is None or self.seen < self.nth + self.times)
 
 
+class Place(NamedTuple):
+    """Where bytes go or come from by mistake: an offset in a file, "" being the one that was meant."""
+
+    path: str
+    offset_bytes: int
+
+
 class FaultPlan:
     """Counts operations and decides which of them go wrong. Not locked: its disk is."""
 
@@ -50,8 +61,11 @@ class FaultPlan:
         self.lines: list[str] = []
         self._errors: list[tuple[_Window, int]] = []
         self._short_writes: list[tuple[_Window, int]] = []
+        self._astray: list[tuple[_Window, Place]] = []
         self._last_operation: int | None = None
+        self._read_only_from: int | None = None
         self._is_off = False
+        self.fault_count = 0
 
     def fail(self, operation: str, nth: int, error: int, *, times: int | None, path_contains: str) -> None:
         """Arrange for an operation to raise OSError."""
@@ -63,6 +77,16 @@ class FaultPlan:
         """Arrange for a pwrite to take only some of its bytes."""
         self._short_writes.append((_Window("pwrite", path_contains, _counted(nth), 1), count_bytes))
 
+    def misdirect(
+        self, operation: str, nth: int, place: Place, *, times: int | None, path_contains: str
+    ) -> None:
+        """Arrange for a pwrite or pread to reach another place."""
+        self._astray.append((_Window(operation, path_contains, _counted(nth), times), place))
+
+    def remount(self, *, read_only_from: int | None) -> None:
+        """Arrange for the file system to be read-only from so many mutating operations on, or never (None)."""
+        self._read_only_from = None if read_only_from is None else self.operation_count + _counted(read_only_from) - 1
+
     def stop_after(self, count: int) -> None:
         """Arrange for the power to go when the count-th mutating operation begins."""
         self._last_operation = self.operation_count + _counted(count) - 1
@@ -73,25 +97,47 @@ class FaultPlan:
             self._is_off = True
         if self._is_off:
             raise PowerCut(f"before {operation} {path}")
+        is_refused = (
+            self._read_only_from is not None
+            and operation in NOT_READ_ONLY
+            and self.operation_count >= self._read_only_from
+        )
         if operation in MUTATING:
             self.operation_count += 1
             self.lines.append(f"{self.operation_count} {operation} {path}{detail}")
         # Every window counts, so that two faults asked for together don't shift each other.
         due = [error for window, error in self._errors if window.hits(operation, path)]
+        if is_refused:
+            due.insert(0, errno.EROFS)
         if due:
-            self.fails(operation, due[0])
+            self.fault_count += 1
+            if operation not in MUTATING:
+                self.lines.append(f"- {operation} {path}")
+            self.fails(due[0])
             raise OSError(due[0], os.strerror(due[0]), path)
 
-    def fails(self, operation: str, error: int) -> None:
+    def fails(self, error: int) -> None:
         """Note in the history that the operation just begun raised."""
-        if operation in MUTATING:
-            self.lines[-1] += f" -> {os.strerror(error)}"
+        self.lines[-1] += f" -> {os.strerror(error)}"
+
+    def astray(self, operation: str, path: str) -> Place | None:
+        """Return where the operation just begun reaches instead, None if it goes where it should."""
+        places = [place for window, place in self._astray if window.hits(operation, path)]
+        if not places:
+            return None
+        if operation not in MUTATING:
+            self.lines.append(f"- {operation} {path}")
+        place = Place(places[0].path or path, places[0].offset_bytes)
+        self.fault_count += 1
+        self.lines[-1] += f" -> astray, {place.path} at {place.offset_bytes}"
+        return place
 
     def taken(self, path: str, count_bytes: int) -> int:
         """Return how many bytes the write just begun takes."""
         limits = [limit for window, limit in self._short_writes if window.hits("pwrite", path)]
         taken = min([count_bytes, *itertools.islice(limits, 1)])
         if taken < count_bytes:
+            self.fault_count += 1
             self.lines[-1] += f" -> {taken} bytes"
         return taken
 

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from journalkit.fs.tree import FileNode, os_error
-from journalkit.testing.medium import Allocate, Truncate, Write
+from journalkit.testing.faults import Place
+from journalkit.testing.medium import SECTOR_BYTES, Allocate, Truncate, Write
 
 if TYPE_CHECKING:
     from journalkit.testing.state import DiskState
@@ -29,9 +30,17 @@ class SimulatedFile:
         """Return up to `count_bytes` from `offset_bytes`; short only at the end of the file."""
         with self._state.guard:
             self._begin("pread", "")
-            if self._is_direct and self._medium.has_lost:
-                return FileNode(0, bytearray(self._medium.on_device())).read(count_bytes, offset_bytes)
-            return self._node.read(count_bytes, offset_bytes)
+            node = self._node
+            if self._is_direct and not self._medium.is_as_cached:
+                node = FileNode(0, bytearray(self._medium.on_device()))
+            data = node.read(count_bytes, offset_bytes)
+            place = self._state.plan.astray("pread", self._path)
+            if place is None:
+                return data
+            # Where the length says that there are bytes the device gives some: what it found in the other sectors.
+            elsewhere = self._state.tree.file(place.path)
+            at = place.offset_bytes // SECTOR_BYTES * SECTOR_BYTES + offset_bytes % SECTOR_BYTES
+            return elsewhere.read(len(data), at).ljust(len(data), b"\0")
 
     def size(self) -> int:
         """Return the file's size in bytes now."""
@@ -49,8 +58,11 @@ class SimulatedFile:
             if offset_bytes + taken > size_bytes:
                 taken = min(taken, size_bytes + self._state.free_bytes() - offset_bytes)
                 if taken <= 0 < len(whole):
-                    self._state.require_room("pwrite", self._path, offset_bytes + len(whole) - size_bytes)
-            if taken > 0:
+                    self._state.require_room(self._path, offset_bytes + len(whole) - size_bytes)
+            place = self._state.plan.astray("pwrite", self._path)
+            if taken > 0 and place is not None:
+                self._go_astray(Write(offset_bytes, whole[:taken]), place)
+            elif taken > 0:
                 self._do(Write(offset_bytes, whole[:taken]))
             return max(taken, 0)
 
@@ -68,14 +80,14 @@ class SimulatedFile:
             self._begin_writing("allocate", f" {offset_bytes}+{count_bytes}", min(offset_bytes, count_bytes))
             if count_bytes:
                 end = offset_bytes + count_bytes
-                self._state.require_room("allocate", self._path, end - len(self._node.content))
+                self._state.require_room(self._path, end - len(self._node.content))
                 self._do(Allocate(end))
 
     def truncate(self, size_bytes: int) -> None:
         """Set the size."""
         with self._state.guard:
             self._begin_writing("truncate", f" {size_bytes}", size_bytes)
-            self._state.require_room("truncate", self._path, size_bytes - len(self._node.content))
+            self._state.require_room(self._path, size_bytes - len(self._node.content))
             self._do(Truncate(size_bytes))
 
     def drop_cache(self) -> None:
@@ -105,6 +117,19 @@ class SimulatedFile:
     def _do(self, operation: Write | Truncate | Allocate) -> None:
         operation.apply(self._node)
         self._medium.add(operation)
+
+    def _go_astray(self, write: Write, place: Place) -> None:
+        """Do a write for the cache and the size, while the device puts its sectors elsewhere."""
+        end = write.offset_bytes + len(write.data)
+        write.apply(self._node)
+        self._medium.add_astray(Allocate(end))
+        first = write.offset_bytes // SECTOR_BYTES * SECTOR_BYTES
+        sectors = self._node.read(-(-end // SECTOR_BYTES) * SECTOR_BYTES - first, first)
+        elsewhere = self._state.tree.file(place.path)
+        at = place.offset_bytes // SECTOR_BYTES * SECTOR_BYTES
+        # The other file's length is the file system's to know: what would lie behind its end is nobody's.
+        if there := sectors[: max(0, len(elsewhere.content) - at)]:
+            self._state.file_medium(elsewhere).add_astray(Write(at, there))
 
     def _sync(self, operation: str) -> None:
         with self._state.guard:

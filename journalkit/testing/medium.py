@@ -12,6 +12,9 @@ right on all of them:
   one change: it happened or it didn't, between two directories too, and either
   one's sync makes it durable. A new file's name that is kept takes the name from
   whatever a lost change left there.
+- A write that went astray lies, whole sectors of it, in another place, as
+  durable as it would have been in the right one; there stays what was there.
+  Readers see neither until they look past the cache or after a cut.
 - A sync that failed leaves its writes clean but lost: reads show them, the next
   sync has nothing to do for them, a power cut may take them.
 """
@@ -126,11 +129,26 @@ class FileMedium:
 
     durable: bytearray = field(default_factory=bytearray)
     operations: list[tuple[DataOperation, State]] = field(default_factory=list)
+    is_astray: bool = False
 
     @property
     def has_lost(self) -> bool:
         """Whether a sync failed here: reads may show what the device doesn't have."""
         return any(state == "lost" for _, state in self.operations)
+
+    @property
+    def is_as_cached(self) -> bool:
+        """Whether the device has, or will have once it is synced, what reads show."""
+        return not (self.is_astray or self.has_lost)
+
+    def copy(self) -> FileMedium:
+        """Return another that goes its own way from here."""
+        return FileMedium(bytearray(self.durable), list(self.operations), self.is_astray)
+
+    def add_astray(self, operation: DataOperation) -> None:
+        """Note an operation of the device alone, which the cache and so the readers know nothing of."""
+        self.is_astray = True
+        self.add(operation)
 
     def add(self, operation: DataOperation) -> None:
         """Note an operation that no sync covers yet."""

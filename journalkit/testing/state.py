@@ -19,7 +19,8 @@ class DiskState:
     """A tree as the kernel shows it, and a medium for each of its files and directories.
 
     Media are held by their node: a file that no name, no handle and no
-    un-synced change refers to is gone.
+    un-synced change refers to is gone. `before` tells of the disk that this
+    one was left by.
     """
 
     capacity_bytes: int | None
@@ -27,6 +28,7 @@ class DiskState:
     plan: FaultPlan = field(default_factory=FaultPlan)
     guard: threading.RLock = field(default_factory=threading.RLock)
     handles: Counter[FileNode] = field(default_factory=Counter)
+    before: tuple[str, ...] = ()
     _files: weakref.WeakKeyDictionary[FileNode, FileMedium] = field(default_factory=weakref.WeakKeyDictionary)
     _directories: weakref.WeakKeyDictionary[DirectoryNode, DirectoryMedium] = field(
         default_factory=weakref.WeakKeyDictionary
@@ -64,10 +66,10 @@ class DiskState:
         nodes = [node for node in list(self._files) if node.is_linked or self.handles[node]]
         return max(0, self.capacity_bytes - sum(len(node.content) for node in nodes))
 
-    def require_room(self, operation: str, path: str, growth_bytes: int) -> None:
+    def require_room(self, path: str, growth_bytes: int) -> None:
         """Raise ENOSPC for the operation just begun if it doesn't fit as a whole."""
         if growth_bytes > 0 and growth_bytes > self.free_bytes():
-            self.plan.fails(operation, errno.ENOSPC)
+            self.plan.fails(errno.ENOSPC)
             raise os_error(errno.ENOSPC, path)
 
     def after_crash(self, choose: Chooser) -> DiskState:
@@ -112,7 +114,7 @@ class DiskState:
                 new = copies[old] = after.tree.new_file()
                 new.content, new.is_linked = bytearray(old.content), old.is_linked
                 medium = self.file_medium(old)
-                after._files[new] = FileMedium(bytearray(medium.durable), list(medium.operations))
+                after._files[new] = medium.copy()
             return new
 
         def copied_directory(old: DirectoryNode) -> DirectoryNode:
