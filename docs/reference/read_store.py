@@ -31,11 +31,12 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 Crc: TypeAlias = Callable[[bytes, int], int]
+State: TypeAlias = dict[bytes, bytes]
 
 MANIFEST = struct.Struct("<8sHHIII")
-SEGMENT = struct.Struct("<8sHHI16s16sQQQQQQQII")
-FRAME = struct.Struct("<IIIHBBQQQ")
-SEAL = struct.Struct("<QQ")
+SEGMENT = struct.Struct("<8sHHI16s16sQQQqQQQII")
+FRAME = struct.Struct("<IIIHBBQqQ")
+SEAL_PAYLOAD = struct.Struct("<QQ")
 ENTRY = struct.Struct("<HI")
 SLOT = struct.Struct("<4sI16s16sQQQQI")
 TABLE = struct.Struct("<8sHHI16sQQI")
@@ -47,7 +48,7 @@ U32 = struct.Struct("<I")
 MANIFEST_BYTES_MAX, PAYLOAD_BYTES_MAX, INDEX_BYTES_MAX = 16 << 20, 268_435_456, 4 << 20
 INDEX_LEVELS_MAX, INDEX_ENTRIES_MAX, KEY_BYTES_MAX, KEY_DEPTH_MAX, VALUE_DEPTH_MAX = 16, 256, 8192, 16, 64
 FRAME_MAGIC, FRAME_MAGIC_OFFSET = 0x4AF7, 12
-BATCH, RECORD, SEALED, IGNORABLE = 1, 2, 3, 128
+BATCH, RECORD, SEAL, IGNORABLE = 1, 2, 3, 128
 DELETED, TOMBSTONE = 0xFFFFFFFF, 0xFFFF
 U32_MASK = 0xFFFFFFFF
 
@@ -113,10 +114,18 @@ class Judgement:
     findings: list[Finding] = field(default_factory=list)
     last_lsn: int = 0
     records: list[Record] = field(default_factory=list)
-    state: dict[bytes, bytes] | None = None
+    state: State | None = None
+    refusal: Finding | None = None
     snapshot_lsn: int = 0
     promised_lsn: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    def files_by_kind(self) -> dict[str, set[str]]:
+        """Return the files that findings are about, by the findings' kinds."""
+        kinds: dict[str, set[str]] = {}
+        for finding in self.findings:
+            kinds.setdefault(finding.kind, set()).add(finding.file)
+        return kinds
 
     def files(self, *kinds: str) -> set[str]:
         """Return the files that findings of these kinds are about."""
@@ -345,8 +354,8 @@ def _fits(value: Any, shape: Any) -> bool:
     return type(value) is dict and value.keys() == shape.keys() and all(_fits(value[key], shape[key]) for key in shape)
 
 
-def _ascending(numbers: list[int]) -> bool:
-    return all(first < second for first, second in pairwise(numbers))
+def _ascend(items: list[Any]) -> bool:
+    return all(first < second for first, second in pairwise(items))
 
 
 def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
@@ -368,14 +377,12 @@ def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
     if not _fits(manifest, _SHAPE):
         raise BadError(name, MANIFEST.size, None, "the body has other keys or values than a manifest's")
     segments, snapshots = manifest["segments"], manifest["snapshots"]
-    begun = [segment["first_lsn"] for segment in segments if segment["first_lsn"]]
     is_right = (
         manifest["kind"] in ("store", "journal")
         and manifest["codec"] in ("cbor", "raw")
-        and _ascending([segment["number"] for segment in segments])
-        and begun == sorted(begun)
+        and _ascend([segment["number"] for segment in segments])
         and all(segment["number"] < manifest["next_segment"] for segment in segments)
-        and _ascending([snapshot["lsn"] for snapshot in reversed(snapshots)])
+        and all(newer["lsn"] >= older["lsn"] for newer, older in pairwise(snapshots))
         and all(snapshot["tables"] for snapshot in snapshots)
         and (not snapshots or manifest["pruned_lsn"] <= snapshots[-1]["lsn"])
     )
@@ -385,10 +392,8 @@ def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
 
 
 def _check_version(name: str, version: int, reserved: int) -> None:
-    if version > 1:
-        raise BadError(name, 8, None, f"format version {version} is newer than this reader", "unsupported")
     if version != 1 or reserved:
-        raise BadError(name, 8, None, "the header is malformed")
+        raise BadError(name, 8, None, f"format version {version}.{reserved} is not this reader's", "unsupported")
 
 
 # --- Tables
@@ -398,112 +403,112 @@ class TableReader:
     """Reads one table, every block of it."""
 
     def __init__(self, name: str, data: bytes, store: bytes, named: dict[str, Any], crc: Crc) -> None:
-        self.name, self.data, self.named, self.crc, self.store = name, data, named, crc, store
-        self.blocks: dict[int, int] = {}
-        self.data_blocks: list[int] = []
+        self.name, self.data, self.store, self.named, self.crc = name, data, store, named, crc
+        self.salt: int = named["salt"]
+        self.blocks: list[tuple[int, int]] = []  # (offset, length) of each, in the order of a walk
+        self.data_lengths: list[int] = []
         self.entries: list[tuple[bytes, bytes | None]] = []
 
-    def read(self, lsn_max: int) -> list[tuple[bytes, bytes | None]]:
+    def read(self) -> list[tuple[bytes, bytes | None]]:
         """Return the entries in the order of their keys; a deletion's value is None."""
-        data, size = self.data, len(self.data)
-        if size != self.named["size_bytes"] or size < TABLE.size + FOOTER.size:
-            self._fail(size, f"the file has {size} bytes, {self.named['size_bytes']} were named by the manifest")
-        magic, version, reserved, self.salt, store, number, lsn, checksum = TABLE.unpack_from(data)
+        data, named, size = self.data, self.named, len(self.data)
+        if size != named["size_bytes"] or size < TABLE.size + FOOTER.size:
+            self._fail(size, f"missing, or not of the {named['size_bytes']} bytes that the manifest names")
+        magic, version, reserved, salt, store, number, lsn, checksum = TABLE.unpack_from(data)
         if magic != b"JKTAB\r\n\x1a" or self.crc(data[: TABLE.size - 4], 0) != checksum:
             self._fail(0, "the header is damaged")
         _check_version(self.name, version, reserved)
         at = size - FOOTER.size
-        footer = FOOTER.unpack_from(data, at)
-        if footer[0] != b"JKTEND\r\n" or self._checksum(at, data[at:-4]) != footer[-1]:
+        end_magic, *same, entry_count, tombstones, blocks, data_bytes, root, root_length, root_crc, own = FOOTER.unpack(
+            data[at:]
+        )
+        if end_magic != b"JKTEND\r\n" or self._crc(at, data[at:-4]) != own:
             self._fail(at, "the footer is damaged")
-        if footer[1:6] != (version, reserved, store, number, lsn):
-            self._fail(at, "header and footer differ")
-        *_, entry_count, tombstone_count, block_count, data_bytes, root, root_length, root_checksum, own = footer
-        if (store, number, self.salt, own, entry_count) != (
-            self.store, self.named["number"], self.named["salt"], self.named["footer_crc"], self.named["entry_count"],
-        ) or lsn > lsn_max:  # fmt: skip
+        found = (store, number, salt, own, entry_count)
+        expected = (self.store, named["number"], self.salt, named["footer_crc"], named["entry_count"])
+        if found != expected or same != [version, reserved, store, number, lsn]:
             self._fail(0, "this is another table than the manifest names")
-        if root + root_length != at or root_length < 9 or U32.unpack_from(data, at - 4)[0] != root_checksum:
-            self._fail(at, "the footer misses the root")
+        if root + root_length != at or data[at - 4 : at] != U32.pack(root_crc):
+            self._fail(at, "the footer names another root")
         self._index(root, root_length, None)
         end = TABLE.size
-        for offset in sorted(self.blocks):
-            if offset != end:
-                self._fail(offset, "the blocks leave a gap")
-            end += self.blocks[offset]
+        for offset, length in sorted(self.blocks):
+            end = end + length if offset == end else 0
         keys = [key for key, _ in self.entries]
-        found = (len(keys), sum(value is None for _, value in self.entries), len(self.data_blocks))
-        if found != (entry_count, tombstone_count, block_count) or sum(self.data_blocks) != data_bytes or end != at:
-            self._fail(at, "the footer counts differently")
-        if any(first >= second for first, second in pairwise(keys)):
-            self._fail(0, "the keys don't ascend")
+        counts = (len(keys), self._tombstones(0), len(self.data_lengths), sum(self.data_lengths), end)
+        if counts != (entry_count, tombstones, blocks, data_bytes, at) or not _ascend(keys):
+            self._fail(at, "blocks, keys or counts are not those of the footer")
         return self.entries
 
     def _fail(self, offset: int, reason: str) -> None:
         raise BadError(self.name, offset, None, reason)
 
-    def _checksum(self, at: int, data: bytes) -> int:
+    def _crc(self, at: int, data: bytes) -> int:
         return self.crc(data, (self.salt + at) & U32_MASK)
 
+    def _tombstones(self, start: int) -> int:
+        return sum(value is None for _, value in self.entries[start:])
+
     def _body(self, at: int, length: int) -> bytes:
+        """Return a block without its checksum."""
         body = self.data[at : at + length - 4]
-        if at < TABLE.size or len(body) < 5 or at in self.blocks:
-            self._fail(at, "an index points astray")
-        if self._checksum(at, body) != U32.unpack_from(self.data, at + length - 4)[0]:
+        if len(body) < 5 or self._crc(at, body) != U32.unpack_from(self.data, at + length - 4)[0]:
             self._fail(at, "a block is damaged")
-        self.blocks[at] = length
+        self.blocks.append((at, length))
         return body
 
     def _index(self, at: int, length: int, level: int | None) -> None:
         body = self._body(at, length)
-        count, own_level, key_at = U32.unpack_from(body)[0], body[4], 5
-        if own_level >= INDEX_LEVELS_MAX or level not in (None, own_level):
+        count, own_level = struct.unpack_from("<IB", body)
+        key_at = 5 + count * INDEX_ENTRY.size
+        is_empty = not count and level is not None
+        if is_empty or own_level != (own_level if level is None else level) or own_level >= INDEX_LEVELS_MAX:
             self._fail(at, "an index of another level")
-        key_at += count * INDEX_ENTRY.size
-        is_empty = level is not None and not count
-        if count > INDEX_ENTRIES_MAX or key_at > len(body) or length > INDEX_BYTES_MAX or is_empty:
+        if count > INDEX_ENTRIES_MAX or key_at > len(body) or length > INDEX_BYTES_MAX:
             self._fail(at, "an index of another size")
-        for number in range(count):
-            first_bytes, last_bytes, offset, child, entries, tombstones = INDEX_ENTRY.unpack_from(
-                body, 5 + number * INDEX_ENTRY.size
-            )
+        for place in range(5, key_at, INDEX_ENTRY.size):
+            first_bytes, last_bytes, child, child_length, *counts = INDEX_ENTRY.unpack_from(body, place)
             first, last = body[key_at : key_at + first_bytes], body[key_at + first_bytes :][:last_bytes]
             key_at += first_bytes + last_bytes
-            if offset + child > at:
-                self._fail(at, "an index stands before its block")
             before = len(self.entries)
+            if not TABLE.size <= child < child + child_length <= at:
+                self._fail(at, "an index points astray")
             if own_level:
-                self._index(offset, child, own_level - 1)
+                self._index(child, child_length, own_level - 1)
             else:
-                self._data(offset, child)
-            found = self.entries[before:]
-            if (len(found), sum(value is None for _, value in found)) != (entries, tombstones) or (
-                found and (found[0][0], found[-1][0]) != (first, last)
-            ):
+                self._data(child, child_length)
+            found = [len(self.entries) - before, self._tombstones(before)]
+            if found != counts or (self.entries[before][0], self.entries[-1][0]) != (first, last):
                 self._fail(at, "index and block differ")
         if key_at != len(body):
             self._fail(at, "an index of another size")
 
     def _data(self, at: int, length: int) -> None:
         body = self._body(at, length)
-        start = U32.unpack_from(body)[0]
+        begin = start = U32.unpack_from(body)[0]
         count, rest = divmod(start - 4, 7)
         if rest or count < 1 or start > len(body):
-            self._fail(at, "a block without places")
-        prints, begin = start - count, start
+            self._fail(at, "a block without entries")
         for number in range(count):
             key_bytes, end = DATA_ENTRY.unpack_from(body, 4 + 6 * number)
-            key_end = end if key_bytes == TOMBSTONE else begin + key_bytes
-            if not begin <= key_end <= end <= len(body):
-                self._fail(at, "an entry points astray")
-            key = body[begin:key_end]
-            if self.crc(key, 0) & 0xFF != body[prints + number]:
-                self._fail(at, "a fingerprint of another key")
-            self.entries.append((key, None if key_bytes == TOMBSTONE else body[key_end:end]))
+            middle = end if key_bytes == TOMBSTONE else begin + key_bytes
+            key = body[begin:middle]
+            if not begin <= middle <= end <= len(body) or self.crc(key, 0) & 0xFF != body[start - count + number]:
+                self._fail(at, "an entry of another place or fingerprint")
+            self.entries.append((key, None if key_bytes == TOMBSTONE else body[middle:end]))
             begin = end
-        self.data_blocks.append(length)
+        self.data_lengths.append(length)
         if begin != len(body):
             self._fail(at, "bytes behind the entries")
+
+
+def read_snapshot(files: Mapping[str, bytes], manifest: dict[str, Any], tables: list[Any], crc: Crc) -> State:
+    """Return what the tables of a snapshot come to; the newest is named first."""
+    state: State = {}
+    for named in reversed(tables):
+        name = f"table-{named['number']:016}.jkt"
+        _apply(state, TableReader(name, files.get(name, b""), manifest["store"], named, crc).read())
+    return state
 
 
 # --- The log
@@ -521,159 +526,161 @@ class Segment:
     end: int = 0
     checksum: int = 0
     is_sealed: bool = False
-    tail: str = ""
+
+    def fail(self, offset: int, reason: str, kind: str = "damaged") -> None:
+        """Say what is wrong, at the record that it costs first."""
+        raise BadError(self.name, offset, self.last_lsn + 1, reason, kind)
 
 
 class Log:
-    """Reads the segments that a manifest names."""
+    """Reads the segments that a manifest names, for a state that begins at the LSN `base`."""
 
-    def __init__(self, files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc, judgement: Judgement) -> None:
-        self.files, self.manifest, self.crc, self.judgement = files, manifest, crc, judgement
+    def __init__(self, files: Mapping[str, bytes], crc: Crc, judgement: Judgement, base: int) -> None:
+        self.files, self.crc, self.judgement, self.base = files, crc, judgement, base
+        self.manifest = manifest = judgement.manifest
         self.segments: list[Segment] = []
-        self.gaps: list[int] = []  # LSNs behind which some were given up
-        self.promised = [(manifest["durable_lsn"], "the manifest"), (manifest["pruned_lsn"], "what was pruned")]
-        self.promised += [(snapshot["lsn"], "a snapshot") for snapshot in manifest["snapshots"]]
+        self.promises = [(manifest["durable_lsn"], "the manifest"), (manifest["pruned_lsn"], "the manifest")]
+        self.promises += [(snapshot["lsn"], "a snapshot") for snapshot in manifest["snapshots"]]
 
     def read(self) -> None:
-        """Read all of them, then ask whether all that was promised is there."""
+        """Read all of them, then ask whether everything promised is there."""
+        slot = self._slot()
         for entry in self.manifest["segments"]:
             name = f"log-{entry['number']:016}.jks"
-            segment = Segment(entry, name, self.files.get(name, b""))
+            last_lsn = self.segments[-1].last_lsn if self.segments else self.manifest["pruned_lsn"]
+            segment = Segment(entry, name, self.files.get(name, b""), last_lsn=last_lsn)
+            if name not in self.files:
+                segment.fail(0, "missing")
             if self._begins(segment):
                 self._connect(segment)
+                self._walk(segment)
                 self.segments.append(segment)
-                self._scan(segment)
-                self._end(segment)
             elif any(segment.data):
                 self._search(segment, 0)
-                segment.tail = "bytes in a segment that has not begun"
-                self._note("torn", segment, 0, segment.tail)
-        self._slot()
-        last = self.segments[-1] if self.segments else None
-        self.judgement.last_lsn = last_lsn = last.last_lsn if last else self.manifest["pruned_lsn"]
-        lsn, who = max(self.promised)
-        self.judgement.promised_lsn = lsn
-        if lsn > last_lsn:
-            file, end = (last.name, last.end) if last else ("MANIFEST", 0)
-            raise BadError(file, end, last_lsn + 1, f"{who} promised the records up to {lsn}")
+                self._note("torn", segment, "bytes in a segment that has not begun")
+            if slot and slot[0] == entry["number"] and segment.end < slot[1]:
+                segment.fail(segment.end, f"the durable slot promises the bytes up to {slot[1]}")
+        last = self.segments[-1] if self.segments else Segment({}, "MANIFEST", b"", 0, self.manifest["pruned_lsn"])
+        lsn, who = max(self.promises)
+        self.judgement.last_lsn, self.judgement.promised_lsn = last.last_lsn, lsn
+        if lsn > last.last_lsn:
+            last.fail(last.end, f"{who} promises the records up to {lsn}")
 
-    def _note(self, kind: str, segment: Segment, offset: int, reason: str) -> None:
-        self.judgement.findings.append(Finding(kind, segment.name, offset, segment.last_lsn + 1, reason))
+    def _note(self, kind: str, segment: Segment, reason: str) -> None:
+        self.judgement.findings.append(Finding(kind, segment.name, segment.end, segment.last_lsn + 1, reason))
+
+    def _slot(self) -> tuple[int, int] | None:
+        """Return the segment and the bytes that the durable slot promises, if it promises anything."""
+        slot, manifest = self.files.get("durable", b""), self.manifest
+        if len(slot) < SLOT.size:
+            return None
+        magic, reserved, store, writer, epoch, number, end, lsn, checksum = SLOT.unpack_from(slot)
+        if magic != b"JKD1" or reserved or store != manifest["store"] or self.crc(slot[: SLOT.size - 4], 0) != checksum:
+            return None
+        if (epoch, writer) != (manifest["epoch"], manifest["writer"]) and epoch <= manifest["epoch"]:
+            return None
+        is_named = number in [entry["number"] for entry in manifest["segments"]]
+        is_pruned = number < manifest["next_segment"] and lsn <= manifest["pruned_lsn"]
+        if epoch > manifest["epoch"] or not (is_named or is_pruned):
+            raise BadError("MANIFEST", 0, lsn, f"an older copy: the slot is of epoch {epoch}, segment {number}")
+        self.promises.append((lsn, "the durable slot"))
+        return number, end
 
     def _begins(self, segment: Segment) -> bool:
         """Check a segment's header, and say whether it was begun at all."""
-        entry, data, name = segment.entry, segment.data, segment.name
-        if len(data) >= SEGMENT.size:
-            header = SEGMENT.unpack_from(data)
-            magic, version, reserved, salt, store, _, epoch, number, first_lsn, *_, checksum = header
-            if magic == b"JKLOG\r\n\x1a" and self.crc(data[: SEGMENT.size - 4], 0) == checksum:
-                _check_version(name, version, reserved)
-                if (store, number, salt, epoch) != (
-                    self.manifest["store"], entry["number"], entry["salt"], entry["epoch"],
-                ) or entry["first_lsn"] not in (0, first_lsn):  # fmt: skip
-                    raise BadError(name, 0, first_lsn, "this is another segment than the manifest names")
-                segment.first_lsn, segment.last_lsn, segment.end = first_lsn, first_lsn - 1, SEGMENT.size
-                return True
-        if entry["first_lsn"] or entry["end"]:
-            raise BadError(name, 0, entry["first_lsn"], "the header is damaged" if data else "missing or empty")
-        return False
+        entry, data = segment.entry, segment.data
+        header = SEGMENT.unpack(data[: SEGMENT.size]) if len(data) >= SEGMENT.size else (b"",)
+        if header[0] != b"JKLOG\r\n\x1a" or self.crc(data[: SEGMENT.size - 4], 0) != header[-1]:
+            if entry["first_lsn"]:
+                segment.fail(0, "the header is damaged")
+            return False
+        _, version, reserved, salt, store, _, epoch, number, first_lsn, *_ = header
+        _check_version(segment.name, version, reserved)
+        found = (store, number, salt, epoch)
+        expected = (self.manifest["store"], entry["number"], entry["salt"], entry["epoch"])
+        if found != expected or entry["first_lsn"] not in (0, first_lsn):
+            segment.fail(0, "this is another segment than the manifest names")
+        segment.first_lsn, segment.last_lsn, segment.end = first_lsn, first_lsn - 1, SEGMENT.size
+        return True
 
     def _connect(self, segment: Segment) -> None:
-        """Compare what a segment says of its predecessor with that one."""
+        """Compare what a segment says of the one before it with that one."""
         number, last_lsn, end, checksum = SEGMENT.unpack_from(segment.data)[10:14]
         if not self.segments:
             if last_lsn > self.manifest["pruned_lsn"]:
-                raise BadError(segment.name, 80, last_lsn, f"segment {number} before it is missing")
+                segment.fail(80, f"segment {number} before it is missing")
             return
         before = self.segments[-1]
-        if before.end < end or not (before.is_sealed or before.entry["end"]):
-            raise BadError(before.name, before.end, before.last_lsn + 1, "the next segment promised more than is there")
+        if before.end < end or before.last_lsn < last_lsn or not (before.is_sealed or before.entry["end"]):
+            before.fail(before.end, "the next segment promises more than is there")
         if (number, last_lsn, end, checksum) != (before.entry["number"], before.last_lsn, before.end, before.checksum):
-            raise BadError(segment.name, 80, segment.first_lsn, "it names another end of the segment before it")
-        if segment.first_lsn <= before.last_lsn or (before.is_sealed and segment.first_lsn != before.last_lsn + 1):
-            raise BadError(segment.name, 64, segment.first_lsn, "its LSNs don't follow those of the segment before it")
-        if segment.first_lsn != before.last_lsn + 1:
-            self.gaps.append(before.last_lsn)
+            segment.fail(80, "it names another end of the segment before it")
 
-    def _frame(self, segment: Segment, at: int) -> tuple[int, ...] | None:
-        """Return the fields of a frame's header if its checksum is right."""
-        if at + FRAME.size > len(segment.data):
-            return None
-        fields = FRAME.unpack_from(segment.data, at)
-        header = segment.data[at + 4 : at + FRAME.size]
-        is_whole = fields[3] == FRAME_MAGIC and self.crc(header, (segment.entry["salt"] + at) & U32_MASK) == fields[0]
-        return fields if is_whole and fields[2] <= PAYLOAD_BYTES_MAX else None
+    def _walk(self, segment: Segment) -> None:
+        """Read a segment's frames. One that ends at or below the base needn't be whole for the state to be."""
+        end = segment.entry["end"]
+        try:
+            self._scan(segment, len(segment.data) if not end or end["sealed"] else end["end_bytes"])
+            found = (segment.last_lsn, segment.end, segment.checksum, segment.is_sealed)
+            if end and found != (end["last_lsn"], end["end_bytes"], end["checksum"], end["sealed"]):
+                segment.fail(segment.end, f"the manifest ends it at LSN {end['last_lsn']}, byte {end['end_bytes']}")
+        except BadError as bad:
+            if not end or end["last_lsn"] > self.base or end["end_bytes"] > len(segment.data):
+                raise
+            self.judgement.findings.append(bad.finding)
+            segment.last_lsn, segment.end = end["last_lsn"], end["end_bytes"]
+            segment.checksum, segment.is_sealed = end["checksum"], end["sealed"]
 
-    def _scan(self, segment: Segment) -> None:
-        """Read whole frames from the beginning, to the first that isn't."""
-        data, name, salt, records = segment.data, segment.name, segment.entry["salt"], self.judgement.records
+    def _scan(self, segment: Segment, limit: int) -> None:
+        """Walk whole frames from the beginning to the first that isn't, and judge what stands there."""
         kind_here = BATCH if self.manifest["kind"] == "store" else RECORD
-        limit = segment.entry["end"]["end_bytes"] if segment.entry["end"] else len(data)
         while not segment.is_sealed and segment.end < limit:
             at = segment.end
-            fields = self._frame(segment, at)
-            if fields is None:
-                return
-            header_checksum, payload_checksum, payload_bytes, _, kind, flags, lsn, time_us, durable_lsn = fields
-            begin = at + FRAME.size
-            payload = data[begin : begin + payload_bytes]
-            if len(payload) != payload_bytes or self.crc(payload, (salt + begin) & U32_MASK) != payload_checksum:
-                return
-            if flags & 0x7F or not (1 <= kind <= SEALED or kind >= IGNORABLE):
-                raise BadError(name, at, lsn, f"a frame of kind {kind}, flags {flags}", "unsupported")
-            if kind == SEALED:
-                if (lsn, payload) != (segment.last_lsn, SEAL.pack(segment.first_lsn, segment.last_lsn)):
-                    raise BadError(name, at, lsn, "the seal contradicts the records")
+            fields, payload = self._frame(segment, at)
+            if not fields:
+                break
+            checksum, _, _, _, kind, flags, lsn, time_us, durable_lsn = fields
+            if flags & 0x7F or not (1 <= kind <= SEAL or kind >= IGNORABLE):
+                segment.fail(at, f"a frame of kind {kind}, flags {flags}", "unsupported")
+            if kind == SEAL:
+                if lsn != segment.last_lsn or payload != SEAL_PAYLOAD.pack(segment.first_lsn, lsn):
+                    segment.fail(at, "the seal doesn't fit the records")
                 segment.is_sealed = True
-                self.promised.append((lsn, "a seal"))
             elif lsn != segment.last_lsn + 1:
-                raise BadError(name, at, segment.last_lsn + 1, f"a frame of LSN {lsn} stands in its place")
+                segment.fail(at, f"record {lsn} follows record {segment.last_lsn}")
             elif kind < IGNORABLE and kind != kind_here:
-                raise BadError(name, at, lsn, f"a frame of kind {kind} in a {self.manifest['kind']}")
+                segment.fail(at, f"a frame of kind {kind} in a {self.manifest['kind']}")
             else:
-                records.append(Record(lsn, kind, time_us, durable_lsn, name, at, payload))
+                self.judgement.records.append(Record(lsn, kind, time_us, durable_lsn, segment.name, at, payload))
                 segment.last_lsn = lsn
-            segment.end, segment.checksum = begin + payload_bytes, header_checksum
+            segment.end, segment.checksum = at + FRAME.size + len(payload), checksum
+        if not segment.data.startswith(bytes(max(limit - segment.end, 0)), segment.end):
+            if segment.is_sealed:
+                segment.fail(segment.end, "bytes behind the seal")
+            self._search(segment, segment.end)
+            self._note("torn", segment, "a frame that is not whole")
 
-    def _end(self, segment: Segment) -> None:
-        """Judge what stands behind the last whole frame."""
-        at, named = segment.end, segment.entry["end"]
-        if named:
-            found = {"last_lsn": segment.last_lsn, "end_bytes": at, "checksum": segment.checksum}
-            if named != {**found, "sealed": segment.is_sealed}:
-                raise BadError(segment.name, at, segment.last_lsn + 1, f"the manifest ends it at {named['end_bytes']}")
-        elif not segment.data.startswith(bytes(len(segment.data) - at), at):
-            self._search(segment, at)
-            segment.tail = "bytes behind the seal" if segment.is_sealed else "a frame that is not whole"
-            self._note("damaged" if segment.is_sealed else "torn", segment, at, segment.tail)
+    def _frame(self, segment: Segment, at: int) -> tuple[tuple[int, ...], bytes]:
+        """Return a frame's fields and its payload; no fields if it isn't whole."""
+        data, salt, begin = segment.data, segment.entry["salt"], at + FRAME.size
+        if begin > len(data):
+            return (), b""
+        fields = FRAME.unpack_from(data, at)
+        if fields[3] != FRAME_MAGIC or self.crc(data[at + 4 : begin], (salt + at) & U32_MASK) != fields[0]:
+            return (), b""
+        payload = data[begin : begin + fields[2]] if fields[2] <= PAYLOAD_BYTES_MAX else b""
+        is_whole = len(payload) == fields[2] and self.crc(payload, (salt + begin) & U32_MASK) == fields[1]
+        return (fields if is_whole else ()), payload
 
     def _search(self, segment: Segment, at: int) -> None:
-        """Look for what later frames promise."""
+        """Look behind a bad frame for whole ones, for what they promise; not inside of them."""
         magic = FRAME_MAGIC.to_bytes(2, "little")
-        found = segment.data.find(magic, at + FRAME_MAGIC_OFFSET)
-        while found >= 0:
-            fields = self._frame(segment, found - FRAME_MAGIC_OFFSET)
+        while (found := segment.data.find(magic, at + FRAME_MAGIC_OFFSET)) >= 0:
+            fields, payload = self._frame(segment, found - FRAME_MAGIC_OFFSET)
+            at = found - FRAME_MAGIC_OFFSET + (FRAME.size + len(payload) if fields else 1)
             if fields:
-                self.promised.append((fields[8], f"a frame at {found - FRAME_MAGIC_OFFSET} of {segment.name}"))
-            found = segment.data.find(magic, found + 1)
-
-    def _slot(self) -> None:
-        """Add the promise of the durable slot, if it is one."""
-        slot, manifest = self.files.get("durable", b""), self.manifest
-        if len(slot) < SLOT.size:
-            return
-        magic, reserved, store, writer, epoch, number, end, lsn, checksum = SLOT.unpack_from(slot)
-        if (magic, reserved, store) != (b"JKD1", 0, manifest["store"]) or self.crc(slot[:72], 0) != checksum:
-            return
-        if epoch > manifest["epoch"] or number >= manifest["next_segment"]:
-            raise BadError("MANIFEST", 0, lsn, f"an older copy: the durable slot is of epoch {epoch}, segment {number}")
-        if (epoch, writer) != (manifest["epoch"], manifest["writer"]):
-            return
-        self.promised.append((lsn, "the durable slot"))
-        for segment in self.segments:
-            if segment.entry["number"] == number and segment.end < end:
-                reason = f"the durable slot promised the bytes up to {end}"
-                raise BadError(segment.name, segment.end, segment.last_lsn + 1, reason)
+                lsn = fields[6] if fields[4] == SEAL else fields[8]
+                self.promises.append((lsn, f"a frame at {found - FRAME_MAGIC_OFFSET} of {segment.name}"))
 
 
 # --- The whole
@@ -686,70 +693,44 @@ def judge(files: Mapping[str, bytes], crc: Crc = crc32c) -> Judgement:
     """
     judgement = Judgement()
     try:
-        if "MANIFEST" not in files:
-            if any(re.fullmatch(r"log-\d{16}\.jks|table-\d{16}\.jkt|durable", name) for name in files):
-                raise BadError("MANIFEST", 0, None, "missing beside files of a store")
+        if "MANIFEST" in files:
+            judgement.manifest = read_manifest(files["MANIFEST"], crc)
+            judgement.state = _recover(files, crc, judgement)
+        elif any(re.match(r"log-\d{16}\.jks$|table-\d{16}\.jkt$|durable$|reserve$|quarantine", name) for name in files):
+            raise BadError("MANIFEST", 0, None, "missing beside other files of a store")
+        else:
             return judgement
-        judgement.manifest = manifest = read_manifest(files["MANIFEST"], crc)
-        _check_strays(files, manifest, crc)
-        log = Log(files, manifest, crc, judgement)
-        log.read()
-        judgement.state = _fold(files, crc, judgement, log)
     except BadError as bad:
+        judgement.refusal = bad.finding
         judgement.findings.append(bad.finding)
-    kinds = {finding.kind for finding in judgement.findings}
+    kinds = judgement.files_by_kind()
     judgement.verdict = next((kind for kind in ("unsupported", "damaged", "torn") if kind in kinds), "sound")
     return judgement
 
 
-def _check_strays(files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc) -> None:
-    """Refuse an older copy of the manifest: there are records in a segment that it can't know yet."""
-    named = {segment["number"] for segment in manifest["segments"]}
-    for name in files:
-        match = re.fullmatch(r"log-(\d{16})\.jks", name)
-        number = int(match[1]) if match else 0
-        if number < manifest["next_segment"] or number in named or len(files[name]) < SEGMENT.size:
-            continue
-        header = SEGMENT.unpack_from(files[name])
-        if header[4] == manifest["store"] and header[7] == number and crc(files[name][:108], 0) == header[-1]:
-            entry = {"number": number, "salt": header[3], "epoch": header[6], "first_lsn": header[8], "end": None}
-            stray = Log({name: files[name]}, {**manifest, "segments": [entry]}, crc, Judgement())
-            segment = Segment(entry, name, files[name], end=SEGMENT.size)
-            fields = stray._frame(segment, SEGMENT.size)
-            if fields and fields[4] != SEALED:
-                raise BadError("MANIFEST", 0, header[8], f"an older copy: {name} has records")
-
-
-def _fold(files: Mapping[str, bytes], crc: Crc, judgement: Judgement, log: Log) -> dict[bytes, bytes]:
-    """Return the newest usable snapshot with the log behind it."""
-    manifest, records = judgement.manifest, judgement.records
-    if manifest["kind"] == "journal":
-        return {}
-    newest = manifest["snapshots"][0]["lsn"] if manifest["snapshots"] else 0
-    for snapshot in [*manifest["snapshots"], {"lsn": 0, "tables": []}]:
-        base = snapshot["lsn"]
-        if base < manifest["pruned_lsn"] or any(base <= gap < newest for gap in log.gaps):
-            break
-        state: dict[bytes, bytes] = {}
+def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> State:
+    """Return the newest sound snapshot with the log behind it."""
+    manifest = judgement.manifest
+    sound: list[tuple[int, State]] = []
+    for snapshot in manifest["snapshots"]:
         try:
-            for named in reversed(snapshot["tables"]):
-                name = f"table-{named['number']:016}.jkt"
-                if name not in files:
-                    raise BadError(name, 0, base, "missing")
-                _apply(state, TableReader(name, files[name], manifest["store"], named, crc).read(base))
+            sound.append((snapshot["lsn"], read_snapshot(files, manifest, snapshot["tables"], crc)))
         except BadError as bad:
             judgement.findings.append(bad.finding)
-            continue
-        for record in records:
-            if record.kind == BATCH and record.lsn > base:
-                _apply(state, entries(record))
-        judgement.snapshot_lsn = base
-        return state
-    reason = "no snapshot is usable, and the log does not reach back"
-    raise BadError(judgement.findings[-1].file if judgement.findings else "MANIFEST", 0, newest, reason)
+    base, state = sound[0] if sound else (0, {})
+    if base < manifest["pruned_lsn"] and manifest["kind"] == "store":
+        file = judgement.findings[0].file if judgement.findings else "MANIFEST"
+        raise BadError(file, 0, None, "no snapshot is sound, and the log doesn't reach back")
+    judgement.snapshot_lsn = base
+    Log(files, crc, judgement, max(base, manifest["pruned_lsn"])).read()
+    _check_strays(files, manifest, crc)
+    for record in judgement.records:
+        if record.kind == BATCH and record.lsn > base:
+            _apply(state, entries(record))
+    return state
 
 
-def _apply(state: dict[bytes, bytes], changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+def _apply(state: State, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
     for key, value in changes:
         if value is None:
             state.pop(key, None)
@@ -757,14 +738,28 @@ def _apply(state: dict[bytes, bytes], changes: Iterable[tuple[bytes, bytes | Non
             state[key] = value
 
 
+def _check_strays(files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc) -> None:
+    """Refuse segments that the manifest can't know yet: it is an older copy, or they are copies."""
+    named = {segment["number"] for segment in manifest["segments"]}
+    for name, data in files.items():
+        match = re.fullmatch(r"log-(\d{16})\.jks", name)
+        if not match or int(match[1]) in named or int(match[1]) < manifest["next_segment"]:
+            continue
+        head = data[: SEGMENT.size]
+        if len(head) == SEGMENT.size and crc(head[:-4], 0) == U32.unpack(head[-4:])[0]:
+            header = SEGMENT.unpack(head)
+            if (header[4], header[7]) != (manifest["store"], int(match[1])):
+                raise BadError(name, 0, None, "a segment of another place")
+        if any(data[SEGMENT.size :]):
+            raise BadError(name, SEGMENT.size, None, "the manifest doesn't know this segment: it is an older copy")
+
+
 def entries(record: Record) -> Iterator[tuple[bytes, bytes | None]]:
     """Yield the entries of a batch; a deletion's value is None."""
     payload, end = record.payload, 0
     while end < len(payload):
-        try:
-            key_bytes, value_bytes = ENTRY.unpack_from(payload, end)
-        except struct.error:
-            key_bytes, value_bytes = 0, 0
+        head = payload[end : end + ENTRY.size].ljust(ENTRY.size, b"\0")
+        key_bytes, value_bytes = ENTRY.unpack(head)
         key_at, value_at = end + ENTRY.size, end + ENTRY.size + key_bytes
         end = value_at + (0 if value_bytes == DELETED else value_bytes)
         if end > len(payload) or not 1 <= key_bytes <= KEY_BYTES_MAX:
