@@ -16,7 +16,7 @@ from phases import Board, Phase
 
 PHASES: Final = (Phase.APPEND, Phase.ROTATE, Phase.FOLD, Phase.PUBLISH, Phase.PRUNE, Phase.RECOVERY)
 UNAIMED_SHARE: Final = 0.1
-WAIT_MAX_S: Final = 3.0
+WAIT_MAX_S: Final = 0.5
 LIFE_MAX_S: Final = 0.15
 LOOK_S: Final = 0.00002
 
@@ -38,7 +38,7 @@ class Aim:
             self._phase = min(PHASES, key=lambda phase: (self.hits[phase], self._chance.random()))
 
     def wait(self) -> None:
-        """Wait until the moment has come, at most some seconds."""
+        """Wait until the moment has come, but not for ever: a phase may be over before anybody looks."""
         chance, board, phase = self._chance, self._board, self._phase
         deadline_s = time.monotonic() + WAIT_MAX_S
         # Not always the first such phase of a life.

@@ -177,6 +177,7 @@ class Mounted:
         """Mount it (again); `more` are options for this time. A journal that wasn't written back is replayed here."""
         options = ",".join(["loop", *filter(None, [self.options]), *more])
         os.makedirs(self.point, exist_ok=True)
+        said = ""
         for attempt in range(_MOUNT_ATTEMPTS):
             said = _run("mount", "-t", self.kind.filesystem, "-o", options, self.image, self.point, check=False)
             # Others look for a free loop device at the same time.
@@ -188,6 +189,7 @@ class Mounted:
 
     def unmount(self) -> None:
         """Let go of it; everything that the file system still had to write is written, unless it was cut off."""
+        said = ""
         for attempt in range(_MOUNT_ATTEMPTS):
             said = _run("umount", self.point, check=False)
             if not said:
