@@ -1,80 +1,73 @@
-"""`python -m fuzz`: run a target until its time is over or something is found."""
+"""`python -m fuzz`: run targets until their time is over or something is found."""
 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
-import time
-import traceback
+from pathlib import Path
 
-from fuzz.targets import CANARY, TARGETS, Target
+from fuzz import session
+from fuzz.session import Limits, Result
+from fuzz.target import Engine
 
-SMOKE_SECONDS = 2.0
-HANG_SECONDS = 5.0
-
-
-def mutate(data: bytes, chance: random.Random) -> bytes:
-    """Return `data` with a few bits, bytes, spans or lengths changed; sometimes noise instead."""
-    if chance.random() < 0.05:
-        return chance.randbytes(chance.randrange(200))
-    out = bytearray(data)
-    for _ in range(chance.choice([0, 1, 1, 1, 2, 4, 8])):
-        if not out:
-            out += chance.randbytes(1)
-        at = chance.randrange(len(out))
-        kind = chance.randrange(6)
-        if kind == 0:
-            out[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            out[at] = chance.choice([0, 1, 0x7F, 0x80, 0xFF])
-        elif kind == 2:
-            del out[at : at + chance.randrange(1, 9)]
-        elif kind == 3:
-            out[at:at] = chance.randbytes(chance.randrange(1, 9))
-        elif kind == 4:
-            out[at : at + 4] = chance.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f"])
-        else:
-            start = chance.randrange(len(out))
-            out[at:at] = out[start : start + chance.randrange(1, 40)]
-    return bytes(out)
-
-
-def fuzz(target: Target, seed: int, seconds: float) -> str:
-    """Run one target; return "" or what was found, with how to see it again."""
-    chance = random.Random(seed)
-    stop_at = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < stop_at:
-        number += 1
-        data = mutate(target.seed(chance), chance)
-        began = time.monotonic()
-        try:
-            target.run(data)
-        except Exception:  # noqa: BLE001 - whatever a decoder lets out is the finding
-            return f"{target.name}: input {number} of seed {seed}: {data!r}\n{traceback.format_exc()}"
-        if time.monotonic() - began > HANG_SECONDS:
-            return f"{target.name}: input {number} of seed {seed} took over {HANG_SECONDS} s: {data!r}"
-    print(f"{target.name}: {number} inputs of seed {seed}, nothing found")
-    return ""
+SMOKE_S = 2.0
+TARGET_S = 60.0
 
 
 def main() -> int:
-    """Run what the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
-    parser.add_argument("target", choices=[*TARGETS, "smoke", "canary"])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=None)
+    """Run what the command line names; 0 if that is as it should be, 1 if not."""
+    from fuzz.targets import CANARIES, TARGETS
+
+    parser = argparse.ArgumentParser(
+        prog="python -m fuzz",
+        description="Hostile bytes for everything that reads them.",
+        epilog="targets: " + ", ".join(TARGETS) + "; canaries: " + ", ".join(CANARIES),
+    )
+    parser.add_argument("target", choices=[*TARGETS, *CANARIES, "smoke", "canary"], metavar="TARGET",
+                        help="a target, `smoke` for all of them, `canary` for all of those that must fail")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="what chance begins with (default: 1)")
+    parser.add_argument(
+        "--seconds", type=float, help=f"for each target (default: {TARGET_S:.0f}; for smoke and canary {SMOKE_S:.0f})"
+    )
+    parser.add_argument("--engine", choices=["atheris", "mutation"], help="instead of the best that is installed")
+    parser.add_argument("--file", type=Path, nargs="+", default=[], help="run these inputs and nothing else")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs that reached something new there")
     args = parser.parse_args()
+    if not args.file and args.engine != "mutation" and args.target != "machine" and not session.has_atheris():
+        print(session.NO_ATHERIS)
+        if args.engine == "atheris":
+            return 1
+    many = args.target in ("smoke", "canary")
+    seconds = args.seconds if args.seconds is not None else SMOKE_S if many else TARGET_S
+    names = {"smoke": TARGETS, "canary": CANARIES}.get(args.target, (args.target,))
+    results = [_run(name, args, seconds) for name in names]
     if args.target == "canary":
-        found = fuzz(CANARY, args.seed, args.seconds or SMOKE_SECONDS)
-        print("the canary was found" if found else "THE CANARY WAS MISSED: the fuzzer finds nothing")
-        return 0 if found else 1
-    targets = list(TARGETS.values()) if args.target == "smoke" else [TARGETS[args.target]]
-    findings = [fuzz(target, args.seed, args.seconds or SMOKE_SECONDS) for target in targets]
-    for finding in filter(None, findings):
-        print(finding, file=sys.stderr)
-    return 1 if any(findings) else 0
+        return _judge_canaries(results)
+    return 1 if any(result.finding for result in results) else 0
+
+
+def _run(name: str, args: argparse.Namespace, seconds: float) -> Result:
+    from fuzz.targets import CANARIES
+
+    engine: Engine | None = args.engine if name != "machine" else None
+    # A canary has to loop and to eat before it is found: no need to wait as long as for the real ones.
+    limits = Limits(input_s=1.0) if name in CANARIES else None
+    result = session.run(
+        name, seed=args.seed, seconds=seconds, engine=engine, limits=limits, files=tuple(args.file), keep=args.keep
+    )
+    print(result.line(), flush=True)
+    if result.finding:
+        print(result.finding, file=sys.stderr, flush=True)
+    return result
+
+
+def _judge_canaries(results: list[Result]) -> int:
+    missed = [result.target for result in results if not result.finding]
+    if missed:
+        print(f"MISSED: {', '.join(missed)}; a fuzzer that doesn't find these finds nothing")
+        return 1
+    print(f"all {len(results)} canaries were found")
+    return 0
 
 
 if __name__ == "__main__":
