@@ -678,9 +678,8 @@ class Log:
         while (found := segment.data.find(magic, at + FRAME_MAGIC_OFFSET)) >= 0:
             fields, payload = self._frame(segment, found - FRAME_MAGIC_OFFSET)
             at = found - FRAME_MAGIC_OFFSET + (FRAME.size + len(payload) if fields else 1)
-            if fields:
-                lsn = fields[6] if fields[4] == SEAL else fields[8]
-                self.promises.append((lsn, f"a frame at {found - FRAME_MAGIC_OFFSET} of {segment.name}"))
+            if fields and (fields[4] == SEAL or fields[8] > segment.last_lsn):
+                segment.fail(segment.end, f"the frame at {found - FRAME_MAGIC_OFFSET} promises more than is there")
 
 
 # --- The whole
