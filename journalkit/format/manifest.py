@@ -9,8 +9,9 @@ anything that isn't a log record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
@@ -100,6 +101,9 @@ class Manifest:
         return replace(self, generation=self.generation + 1, **changes)
 
 
+_Part: TypeAlias = Manifest | SegmentEntry | SegmentEnd | SnapshotEntry | TableInfo
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the whole file."""
     body = CborCodec().encode(_as_plain(manifest))
@@ -138,13 +142,15 @@ def decode_manifest(data: bytes) -> Manifest:
 
 
 def _as_plain(manifest: Manifest) -> dict[str, Any]:
-    plain = asdict(manifest)
-    for name in ("segments", "snapshots"):
-        plain[name] = [dict(entry) for entry in plain[name]]
-    for entry in plain["snapshots"]:
-        entry["tables"] = list(entry["tables"])
-    plain["metadata"] = dict(manifest.metadata)
-    return plain
+    return _plain(manifest) | {
+        "segments": [_plain(entry) | {"end": _plain(entry.end) if entry.end else None} for entry in manifest.segments],
+        "snapshots": [_plain(entry) | {"tables": [*map(_plain, entry.tables)]} for entry in manifest.snapshots],
+        "metadata": dict(manifest.metadata),
+    }
+
+
+def _plain(part: _Part) -> dict[str, Any]:
+    return {name: getattr(part, name) for name, _, _ in _fields_of(part.__class__)}
 
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:
@@ -194,11 +200,19 @@ def _check(manifest: Manifest) -> None:
         raise MalformedError("the log was pruned beyond the oldest snapshot")
 
 
-def _check_types(part: Manifest | SegmentEntry | SegmentEnd | SnapshotEntry | TableInfo) -> None:
+def _check_types(part: _Part) -> None:
     """Raise MalformedError unless plain fields are of their types and numbers in their range."""
-    for spec in fields(part):
-        value, wanted = getattr(part, spec.name), _PLAIN_TYPES.get(spec.type)
-        # Times are labels, and a clock may stand before 1970.
-        least = -(1 << 63) if spec.name.endswith("_us") else 0
+    for name, wanted, least in _fields_of(part.__class__):
+        value = getattr(part, name)
         if (wanted is not None and type(value) is not wanted) or (wanted is int and not least <= value < 1 << 63):
-            raise MalformedError(f"{spec.name} is {value!r:.50}")
+            raise MalformedError(f"{name} is {value!r:.50}")
+
+
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, type | None, int], ...]:
+    """Return name, plain type and least number of each field: a manifest is decoded thrice in an open."""
+    # Times are labels, and a clock may stand before 1970.
+    return tuple(
+        (spec.name, _PLAIN_TYPES.get(spec.type), -(1 << 63) if spec.name.endswith("_us") else 0)
+        for spec in fields(kind)
+    )

@@ -129,3 +129,13 @@ def test_content_ends_behind_the_last_byte_that_is_set(chunk_bytes: int, monkeyp
     assert reader.content_end(17, 37) == 17
     assert reader.content_end(0, 12) == 11
     assert reader.content_end(0, 1000) == 17
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 100, 4095, 4096, 4097, 12_288, 12_289])
+def test_content_ends_where_a_look_at_every_byte_says(size_bytes: int) -> None:
+    """Zeros are compared by the page; the last byte may stand anywhere in one, or at its edge."""
+    for at in {0, 1, size_bytes // 2, size_bytes - 4097, size_bytes - 4096, size_bytes - 4095, size_bytes - 1}:
+        data = bytearray(size_bytes)
+        if 0 <= at < size_bytes:
+            data[at] = 1
+        assert reader_of(bytes(data)).content_end(0, size_bytes) == len(bytes(data).rstrip(b"\0"))
