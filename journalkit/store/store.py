@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
+from weakref import ref
 
 from journalkit.errors import JournalError, KeyTypeError, RecordTooLargeError, UsageError
 from journalkit.format.batch import ENTRY_BYTES, encode_batch, encode_one
@@ -59,7 +60,9 @@ class Store(Handle, AtomicUpdates):
         self._values = Decoder(codec, engine.path)
         self._offset_values = Decoder(self._offset_codec, engine.path)
         self._checks = Checks(engine.layers, self._values)
-        self._transactions: dict[int, Transaction] = {}
+        # Weakly: one whose block an interrupt kept from beginning, or from ending, holds its thread up no longer than
+        # somebody has it.
+        self._transactions: dict[int, ref[Transaction]] = {}
         super().__init__(name, engine.options, writing.opened if writing else None, opened_at)
         if writing:
             self._rests.append(writing.compactor.rest)
@@ -265,12 +268,13 @@ class Store(Handle, AtomicUpdates):
     def begin(self, transaction: Transaction) -> None:
         """Note this thread's transaction. For `Transaction`."""
         self._require_writable()
-        self._transactions[threading.get_ident()] = transaction
+        self._transactions[threading.get_ident()] = ref(transaction)
 
     def end(self, transaction: Transaction) -> None:
         """Forget this thread's transaction. For `Transaction`."""
         ident = transaction.thread.ident or 0
-        if self._transactions.get(ident) is transaction:
+        noted = self._transactions.get(ident)
+        if noted is not None and noted() is transaction:
             del self._transactions[ident]
 
     def freeze(self) -> Frozen:
@@ -341,11 +345,12 @@ class Store(Handle, AtomicUpdates):
     def _require_writable(self) -> Log:
         log = self._require_log()
         ident = threading.get_ident()
-        transaction = self._transactions.get(ident)
-        if transaction is not None:
-            if transaction.thread is threading.current_thread():
+        noted = self._transactions.get(ident)
+        if noted is not None:
+            transaction = noted()
+            if transaction is not None and transaction.is_open and transaction.thread is threading.current_thread():
                 raise UsageError("this thread is in a transaction of this store; write through the transaction")
-            # A thread ended inside its transaction, and this one was given its number.
+            # Its thread ended inside it, and this one was given its number; or it was interrupted at its very ends.
             del self._transactions[ident]
         return log
 

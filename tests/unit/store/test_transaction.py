@@ -270,7 +270,7 @@ def test_a_thread_that_ends_inside_one_does_not_block_who_gets_its_number(store:
     with store.transaction() as mine:
         kept[0][0].__exit__(ValueError, ValueError(), None)
         mine["c"] = 1
-        assert list(store._transactions.values()) == [mine]
+        assert [noted() for noted in store._transactions.values()] == [mine]
 
 
 def test_beginning_and_ending_in_many_threads_keeps_them_apart(store: journalkit.Store) -> None:
