@@ -150,7 +150,8 @@ def _as_plain(manifest: Manifest) -> dict[str, Any]:
 
 
 def _plain(part: _Part) -> dict[str, Any]:
-    return {name: getattr(part, name) for name, _, _ in _fields_of(part.__class__)}
+    kind: Any = type(part)
+    return {name: getattr(part, name) for name, _, _ in _fields_of(kind)}
 
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:
@@ -202,7 +203,8 @@ def _check(manifest: Manifest) -> None:
 
 def _check_types(part: _Part) -> None:
     """Raise MalformedError unless plain fields are of their types and numbers in their range."""
-    for name, wanted, least in _fields_of(part.__class__):
+    kind: Any = type(part)
+    for name, wanted, least in _fields_of(kind):
         value = getattr(part, name)
         if (wanted is not None and type(value) is not wanted) or (wanted is int and not least <= value < 1 << 63):
             raise MalformedError(f"{name} is {value!r:.50}")
