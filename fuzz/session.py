@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -132,13 +133,17 @@ def run(
 def _run(order: Order, bounds: Limits, notes: Notes, result: Result) -> None:
     path = [*sys.path, str(ROOT)]
     folder = Path(order.folder)
-    with (folder / "log").open("wb") as log:
+    # Directories are made and removed by the thousand: in memory where the platform has such a place.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    scratch = tempfile.TemporaryDirectory(prefix="journalkit-fuzz-", dir=memory, ignore_cleanup_errors=True)
+    with scratch as place, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(asdict(order) | {"path": path})],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=folder,
+            env=os.environ | {"TMPDIR": place},
         )
         try:
             began, stalled = _watch(process, order, bounds, notes)
