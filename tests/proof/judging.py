@@ -89,11 +89,14 @@ def _compare(store: journalkit.Store, model: Model, tally: Tally, moment: Moment
     return complaints(store, model, tally.least(model.counts, lsn), tally.most(model.counts, lsn))
 
 
-def second_opinion(path: str, model: Model, lsn: int) -> list[str]:
-    """Ask the reader that shares no code with the package; return where it differs."""
+def second_opinion(path: str, model: Model, lsn: int, *, whole: bool = True) -> list[str]:
+    """Ask the reader that shares no code with the package; return where it differs.
+
+    Unless it must be `whole`, a file may be damaged that another one stands in for.
+    """
     files = {entry.name: Path(entry).read_bytes() for entry in os.scandir(path) if entry.is_file()}
     judgement = judge_images(files)
-    if judgement.verdict not in {"sound", "torn"}:
+    if judgement.state is None or (whole and judgement.verdict not in {"sound", "torn"}):
         return [f"the independent reader says {judgement.verdict}: {judgement.findings}"]
     if judgement.last_lsn != lsn:
         return [f"the independent reader ends at LSN {judgement.last_lsn}, the store at {lsn}"]
