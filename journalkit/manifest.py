@@ -22,7 +22,7 @@ from journalkit.errors import (
     UnsupportedFormatError,
 )
 from journalkit.format.malformed import MalformedError, NewerFormatError
-from journalkit.format.manifest import MANIFEST_BYTES_MAX, Manifest, decode_manifest, encode_manifest
+from journalkit.format.manifest import MANIFEST_BYTES_MAX, Manifest, check_manifest, decode_manifest, encode_manifest
 from journalkit.format.names import MANIFEST
 from journalkit.fs.atomic import replace_file
 from journalkit.fs.full import is_full, store_full
@@ -63,7 +63,9 @@ def encode_bounded(manifest: Manifest) -> bytes:
 
     Raises:
         RecordTooLargeError: It would. Metadata is what can be so large.
+        UnsupportedFormatError: It would say what no reader takes: a number has no successor.
     """
+    refuse_unreadable(manifest)
     data = encode_manifest(manifest)
     if len(data) > MANIFEST_BYTES_MAX:
         raise RecordTooLargeError(
@@ -72,6 +74,17 @@ def encode_bounded(manifest: Manifest) -> bytes:
             limit_bytes=MANIFEST_BYTES_MAX,
         )
     return data
+
+
+def refuse_unreadable(manifest: Manifest) -> None:
+    """Raise UnsupportedFormatError for a manifest that no reader takes: published, it would be the end of the store."""
+    try:
+        check_manifest(manifest)
+    except MalformedError as error:
+        raise UnsupportedFormatError(
+            f"the store can be read and no longer written: {error.reason}; "
+            "copy it into a new one with `journalkit dump` and `journalkit load`"
+        ) from error
 
 
 class ManifestKeeper:
@@ -109,6 +122,7 @@ class ManifestKeeper:
             FencedError: A later epoch has the store. Nothing was written.
             CorruptionError: The manifest on disk is gone or damaged. Nothing was written.
             RecordTooLargeError: No manifest can say so much. Nothing was written.
+            UnsupportedFormatError: No manifest can say that. Nothing was written.
             StoreFullError: No room, not even in the reserve. The old manifest holds.
             StorageError: Which of the two manifests survives is unknown; every
                 later call raises it again.

@@ -35,6 +35,21 @@ HEADER = Layout(
 HEADER_BYTES: Final = HEADER.size
 _CRC_BYTES: Final = 4
 _UUID_BYTES: Final = 16
+
+NUMBER_MAX: Final = 10**16 - 1
+"""The largest number of a segment or a table: file names have 16 digits."""
+EPOCH_MAX: Final = (1 << 32) - 1
+"""The numbers of a writer's tables begin at its epoch times 2^20, and have 16 digits too."""
+LSN_MAX: Final = (1 << 62) - 1
+"""Of every other number as well: nobody counts so far, and it can still be added to in 64 bits."""
+_U32_MAX: Final = (1 << 32) - 1
+_TIME_MAX: Final = (1 << 63) - 1
+
+_MOST: Final[dict[str, int]] = {
+    "epoch": EPOCH_MAX,
+    **dict.fromkeys(("number", "next_segment", "next_table"), NUMBER_MAX),
+    **dict.fromkeys(("salt", "checksum", "footer_crc"), _U32_MAX),
+}
 _PLAIN_TYPES: Final[dict[object, type]] = {"int": int, "str": str, "bytes": bytes, "bool": bool}
 
 
@@ -151,14 +166,14 @@ def _as_plain(manifest: Manifest) -> dict[str, Any]:
 
 def _plain(part: _Part) -> dict[str, Any]:
     kind: Any = type(part)
-    return {name: getattr(part, name) for name, _, _ in _fields_of(kind)}
+    return {name: getattr(part, name) for name, *_ in _fields_of(kind)}
 
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:
     segments = tuple(_segment(entry) for entry in plain.pop("segments"))
     snapshots = tuple(_snapshot(entry) for entry in plain.pop("snapshots"))
     manifest = Manifest(segments=segments, snapshots=snapshots, **plain)
-    _check(manifest)
+    check_manifest(manifest)
     return manifest
 
 
@@ -172,7 +187,7 @@ def _snapshot(plain: dict[str, Any]) -> SnapshotEntry:
     return SnapshotEntry(tables=tables, **plain)
 
 
-def _check(manifest: Manifest) -> None:
+def check_manifest(manifest: Manifest) -> None:
     """Raise MalformedError where fields contradict each other: whole bytes can still be wrong."""
     _check_types(manifest)
     for segment in manifest.segments:
@@ -204,17 +219,22 @@ def _check(manifest: Manifest) -> None:
 def _check_types(part: _Part) -> None:
     """Raise MalformedError unless plain fields are of their types and numbers in their range."""
     kind: Any = type(part)
-    for name, wanted, least in _fields_of(kind):
+    for name, wanted, least, most in _fields_of(kind):
         value = getattr(part, name)
-        if (wanted is not None and type(value) is not wanted) or (wanted is int and not least <= value < 1 << 63):
+        if (wanted is not None and type(value) is not wanted) or (wanted is int and not least <= value <= most):
             raise MalformedError(f"{name} is {value!r:.50}")
 
 
 @cache
-def _fields_of(kind: type) -> tuple[tuple[str, type | None, int], ...]:
-    """Return name, plain type and least number of each field: a manifest is decoded thrice in an open."""
-    # Times are labels, and a clock may stand before 1970.
+def _fields_of(kind: type) -> tuple[tuple[str, type | None, int, int], ...]:
+    """Return name, plain type, least and greatest number of each field: a manifest is decoded thrice in an open."""
     return tuple(
-        (spec.name, _PLAIN_TYPES.get(spec.type), -(1 << 63) if spec.name.endswith("_us") else 0)
+        (spec.name, _PLAIN_TYPES.get(spec.type), *_range_of(spec.name))
         for spec in fields(kind)
     )
+
+
+def _range_of(name: str) -> tuple[int, int]:
+    """Return the least and the greatest number that a field may have."""
+    # Times are labels, and a clock may stand before 1970.
+    return (-_TIME_MAX - 1, _TIME_MAX) if name.endswith("_us") else (0, _MOST.get(name, LSN_MAX))

@@ -26,7 +26,7 @@ from journalkit.log.durable import DurableFile
 from journalkit.log.log import Log, Position
 from journalkit.log.rotation import begin_segment
 from journalkit.log.segment import STEP_BYTES_MIN, SegmentWriter
-from journalkit.manifest import ManifestKeeper, read_manifest
+from journalkit.manifest import ManifestKeeper, read_manifest, refuse_unreadable
 from journalkit.recovery import apply
 from journalkit.recovery.look import Found, look, refuse_remains
 from journalkit.recovery.owner import Ownership, take_ownership
@@ -91,7 +91,7 @@ def open_for_writing(
         StoreNotFoundError: None is there and `create` is false.
         LockedError: Another writer has it.
         CorruptionError: Something promised is damaged; the mode doesn't allow to go on. Nothing changed.
-        UnsupportedFormatError: A later version wrote it. Nothing changed.
+        UnsupportedFormatError: A later version wrote it, or a number has no successor. Nothing changed.
         StoreFullError: No room to begin a segment. The state is as it was.
         StorageError: The operating system failed; trying again is safe.
     """
@@ -220,12 +220,8 @@ class _Opening:
         """Quarantine what is cut, begin this writer's first segment, and publish the manifest that names it."""
         fs, directory, manifest, plan, clock = self._fs, self._directory, found.manifest, found.plan, self._clock
         writer, epoch = clock.random_bytes(UUID_BYTES), plan.epoch + 1
-        apply.quarantine_cuts(fs, directory, plan, epoch)
         salt = int.from_bytes(clock.random_bytes(4), "little")
         entry = SegmentEntry(self._free_number(manifest), salt, epoch, plan.floor_lsn + 1)
-        segment = SegmentWriter.create(fs, directory, entry)
-        durable: DurableFile | None = None
-        keeper = self._keeper(manifest)
         damaged = found.snapshot.damaged
 
         def decide(current: Manifest) -> Manifest:
@@ -241,6 +237,11 @@ class _Opening:
                 next_table=max(current.next_table, epoch << TABLES_PER_EPOCH_BITS),
             )
 
+        refuse_unreadable(decide(manifest))  # what can't be published isn't begun
+        apply.quarantine_cuts(fs, directory, plan, epoch)
+        segment = SegmentWriter.create(fs, directory, entry)
+        durable: DurableFile | None = None
+        keeper = self._keeper(manifest)
         try:
             begin_segment(
                 segment,
