@@ -1,0 +1,178 @@
+"""The proof of schedules: every interleaving of small scenes with up to two preemptions, and random ones.
+
+A unit is a scene, or a share of one that has many schedules. It fails when a
+schedule ends in anything that the witness doesn't allow, in a deadlock, in a
+livelock, or when the same decisions didn't lead to the same points: a walk that
+isn't deterministic has left schedules out.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Self
+
+from exploration import Guided, Noted, Priorities, Schedule, Wanderer, explore, read, spelled
+from scenes import SCENES, Scene, World
+from scheduled_threads import ScheduledClock, Threads, installed
+from scheduler import Crew, Scheduler, Strategy
+from units import Goal, Outcome, Size, Unit
+from witness import Court
+
+RANDOM_SCHEDULES: Final = 100_000
+_FAILURES_MAX: Final = 3
+_COLLECT_EVERY: Final = 200
+
+GOALS = (
+    Goal(count="schedules", says="schedules with up to two preemptions, all there are", ci=10_000, full=10_000),
+    Goal(count="random schedules", says="random schedules", ci=None, full=RANDOM_SCHEDULES),
+)
+
+
+class Stage:
+    """Plays one scene again and again."""
+
+    def __init__(self, name: str, scene: Scene) -> None:
+        self.name = name
+        self.scene = scene
+        self.threads = Threads()
+        self.crew = Crew()
+        self.court = Court(self.threads)
+        self.trace: list[str] = []
+        self._plays = 0
+
+    @contextmanager
+    def ready(self) -> Iterator[Self]:
+        """Have journalkit use this stage's threads meanwhile.
+
+        The collector waits: a finalizer that ran at its whim would make points at places that don't repeat.
+        """
+        was_enabled = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            with installed(self.threads):
+                yield self
+        finally:
+            if was_enabled:
+                gc.enable()
+
+    def play(self, strategy: Strategy, *, is_traced: bool = False) -> list[str]:
+        """Run one schedule and return what was wrong."""
+        self._plays += 1
+        if not self._plays % _COLLECT_EVERY:
+            gc.collect()
+        scene, threads = self.scene, self.threads
+        clock = ScheduledClock(threads, seed=11)
+        scheduler = Scheduler(
+            strategy,
+            clock,
+            self.crew,
+            early_timeouts=scene.early_timeouts,
+            is_traced=is_traced,
+            line_files=frozenset(scene.by_line),
+            by_opcode=scene.by_opcode,
+        )
+        threads.scheduler = scheduler
+        try:
+            with scheduler:
+                world = World(threads, scheduler, clock, scene, self.court)
+                try:
+                    scene.plays(world)
+                    scheduler.run()
+                    if scheduler.stuck:
+                        return [scheduler.stuck]
+                    stalled = ["somebody waited for a timeout"] if scheduler.stalls and not scene.stalls else []
+                    return stalled + world.judge()
+                finally:
+                    world.drop()
+        finally:
+            self.trace = scheduler.trace or []
+            threads.scheduler = None
+
+
+def told(stage: Stage, schedule: Schedule, wrong: Sequence[str]) -> str:
+    """Return a failure to read: what was wrong, and the points that led there."""
+    stage.play(Guided(schedule), is_traced=True)
+    return "\n".join(
+        [
+            f"scene {stage.name}, schedule {spelled(schedule)}: {wrong[0]}",
+            *(f"  {line}" for line in wrong[1:]),
+            *(f"    {line}" for line in stage.trace[-200:]),
+            f"  again: python tests/proof/schedules.py {stage.name} {spelled(schedule)}",
+        ]
+    )
+
+
+def units(size: Size, seed: int) -> Sequence[Unit]:
+    """Every scene, in shares; in a full run random schedules of each too."""
+    found: list[Unit] = []
+    for name, scene in SCENES.items():
+        for share in range(scene.shares):
+            suffix = f"-{share + 1}of{scene.shares}" if scene.shares > 1 else ""
+            arguments = {"scene": name, "share": share}
+            found.append(Unit(f"{name}{suffix}", arguments, timeout_s=600))
+        if size == "full":
+            count = -(-RANDOM_SCHEDULES // len(SCENES))
+            found.append(Unit(f"{name}-random", {"scene": name, "seed": seed, "random": count}, timeout_s=1200))
+    return found
+
+
+def prove(unit: Unit) -> Outcome:
+    """Run all schedules of a scene, or some at random."""
+    name = unit.arguments["scene"]
+    stage = Stage(name, SCENES[name])
+    outcome = Outcome()
+    with stage.ready():
+        if "random" in unit.arguments:
+            _wander(stage, unit.arguments["seed"], unit.arguments["random"], outcome)
+        else:
+            _exhaust(stage, unit.arguments["share"], outcome)
+    outcome.add("opened images", stage.court.openings)
+    return outcome
+
+
+def _exhaust(stage: Stage, share: int, outcome: Outcome) -> None:
+    def run(schedule: Schedule, guided: Guided) -> bool:
+        wrong = stage.play(guided)
+        if guided.missed():
+            wrong = [f"not deterministic: {guided.missed()}", *wrong]
+        if wrong:
+            outcome.failures.append(told(stage, schedule, wrong))
+        return len(outcome.failures) < _FAILURES_MAX
+
+    explored = explore(run, preemptions=stage.scene.preemptions, share=share, shares=stage.scene.shares)
+    outcome.add("schedules", explored.schedules)
+
+
+def _wander(stage: Stage, seed: int, count: int, outcome: Outcome) -> None:
+    base = Guided()
+    stage.play(base)
+    for number in range(count):
+        name = f"{seed} {stage.name} {number}"
+        strategy: Strategy = Wanderer(name)
+        if number % 2:
+            strategy = Priorities(name, depth=2 + number // 2 % 4, decisions=2 * len(base.total))
+        noted = Noted(strategy)
+        wrong = stage.play(noted)
+        if wrong:
+            outcome.failures.append(told(stage, noted.schedule, wrong))
+            if len(outcome.failures) == _FAILURES_MAX:
+                break
+    outcome.add("random schedules", number + 1)
+
+
+def main(scene: str, schedule: str) -> int:
+    """Play one schedule again and print what happens in it."""
+    stage = Stage(scene, SCENES[scene])
+    with stage.ready():
+        wrong = stage.play(Guided(read(schedule)), is_traced=True)
+    print(*stage.trace, *wrong, sep="\n")  # noqa: T201
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(*sys.argv[1:]))
