@@ -52,6 +52,7 @@ class Handle:
         self._opened = opened
         self._opened_at = opened_at
         self._refusal: JournalError | None = None
+        self._is_ended = False
         self._guard = threading.RLock()
         self._rests: list[Rest] = []
         self._backgrounds: list[tuple[Stepper, Background]] = []
@@ -86,6 +87,8 @@ class Handle:
     def close(self) -> None:
         """Sync, seal the log, release the lock. Idempotent; takes at most about a second.
 
+        One that was interrupted can be called again, and then ends what it began.
+
         Durability:
             Every visible record survives a power cut once this returns, under any `sync`.
 
@@ -93,7 +96,8 @@ class Handle:
             StorageError: The log could not be sealed, or had failed before with
                 records that aren't durable; the handle is closed all the same,
                 and recovery tells what survived. If the disk hangs, the lock is
-                released when it returns.
+                released when it returns. Also if an earlier call was interrupted
+                before the log was sealed.
             UsageError: Called by a signal handler in the middle of a write of
                 the same thread, which fails. Closed, but not sealed.
         """
@@ -101,15 +105,21 @@ class Handle:
         if isinstance(self._refusal, ForkedError):
             return
         with self._guard:
-            if self._refusal is not None:
+            if self._is_ended:
                 return
-            self._refusal = ClosedError(f"{self._path} is closed; open it again")
-            is_at_rest = False
+            if self._refusal is None:
+                self._refusal = ClosedError(f"{self._path} is closed; open it again")
+            is_at_rest = is_told = False
             try:
                 lost = self._close_log()
-                is_at_rest = True
+                is_at_rest = is_told = True
+            except Exception:
+                is_told = True
+                raise
             finally:
                 self._let_go(is_at_rest=is_at_rest)
+                # Not after an interrupt: whoever calls again is told what became of the records.
+                self._is_ended = is_told
         if lost is not None:
             raise lost.with_traceback(None)
 
@@ -120,7 +130,14 @@ class Handle:
         log = self._opened.log
         failure = log.failure
         log.close()
-        return failure if log.durable_lsn < log.last_lsn else None
+        if log.durable_lsn == log.last_lsn or failure is None:
+            return None
+        if isinstance(failure, ClosedError):
+            return StorageError(
+                f"{self._path}: closing it was interrupted before the last records were durable; "
+                "open it again, which tells what survived"
+            )
+        return failure
 
     def _let_go(self, *, is_at_rest: bool) -> None:
         """End what runs in the background and release the lock once it has ended."""
@@ -164,12 +181,14 @@ class Handle:
 
     def __del__(self) -> None:
         # A handle whose opening failed has no attribute to look at.
-        if getattr(self, "_refusal", self) is None:
-            try:
+        if getattr(self, "_is_ended", True):
+            return
+        try:
+            if self._refusal is None:
                 warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-            finally:
-                with suppress(JournalError):
-                    self.close()
+        finally:
+            with suppress(JournalError):
+                self.close()
 
     def _require_open(self) -> None:
         if self._refusal is not None:
