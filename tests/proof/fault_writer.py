@@ -21,22 +21,26 @@ import select
 import signal
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from fuse_daemon import Counter
 from history import History
 from mounts import die_with_parent
+from oracle import judge
 
 import journalkit
 from journalkit.errors import StorageError, StoreFullError
 from journalkit.fs.posix import PosixFile, PosixFileSystem
 
-Canary = Literal["", "early", "unsynced", "unnamed"]
-"""A defect to be found: told before it is written, bytes never synced, names never synced."""
+Canary = Literal["", "early", "unsynced", "unnamed", "deaf"]
+"""A defect to be found: told before it is written, bytes never synced, names never synced, errors of a sync ignored."""
 
 KEYS: Final = 12
 _REOPENS_MAX: Final = 3
+_SYNC_SHARE: Final = 0.08
 _FULL_MAX: Final = 8
 
 
@@ -66,11 +70,29 @@ class UnnamedFileSystem(TrustedFileSystem):
         """Do nothing."""
 
 
+class DeafFileSystem(TrustedFileSystem):
+    """A canary: a sync that fails is taken for one that worked."""
+
+    def create(self, path: str) -> PosixFile:
+        """Create a file whose syncs never fail."""
+        file = super().create(path)
+        sync_data, sync = file.sync_data, file.sync
+        file.sync_data = lambda: _ignoring(sync_data)
+        file.sync = lambda: _ignoring(sync)  # type: ignore[method-assign]
+        return file
+
+
+def _ignoring(sync: Callable[[], None]) -> None:
+    with suppress(OSError):
+        sync()
+
+
 FILE_SYSTEMS: Final[dict[Canary, type[TrustedFileSystem]]] = {
     "": TrustedFileSystem,
     "early": TrustedFileSystem,
     "unsynced": UnsyncedFileSystem,
     "unnamed": UnnamedFileSystem,
+    "deaf": DeafFileSystem,
 }
 
 
@@ -86,6 +108,7 @@ class Plan:
     keep_snapshots: int = 2
     fold_share: float = 0.08
     reopen_share: float = 0.03
+    weak_share: float = 0.2
     canary: Canary = ""
 
 
@@ -174,16 +197,18 @@ class Writer:
 
     def _step(self, store: journalkit.Store) -> bool:
         """Do one thing; return whether the store stays open."""
-        throw = self._chance.random()
+        plan = self._plan
+        shares = (plan.fold_share, plan.reopen_share, _SYNC_SHARE, plan.weak_share)
+        throw = self._chance.choices(("fold", "reopen", "sync", "never", "always"), (*shares, 1 - sum(shares)))[0]
         try:
-            if throw < self._plan.fold_share:
+            if throw == "fold":
                 store.compact()
-            elif throw < self._plan.fold_share + self._plan.reopen_share:
+            elif throw == "reopen":
                 return False
-            elif throw < 0.2:
+            elif throw == "sync":
                 store.sync()
             else:
-                self._commit(store, "never" if throw < 0.4 else "always")
+                self._commit(store, "never" if throw == "never" else "always")
         except StoreFullError as error:
             self.say("full", text=str(error))
             self._full += 1
@@ -330,3 +355,13 @@ class Story:
 def lived(plan: Plan, base: History, events: list[Event]) -> Story:
     """Return the story of one life on top of a history."""
     return Story(replace(base, path=plan.path), plan.seed, plan.value_bytes_max, events)
+
+
+def complaints_of(path: str, story: Story, count: float) -> list[str]:
+    """Return what is wrong with what was left at a path, after what had been promised when the counter was there."""
+    try:
+        history = story.at(count)
+    except AssertionError as contradiction:
+        return [str(contradiction)]
+    history.path = path
+    return judge(TrustedFileSystem(), path, history)

@@ -25,11 +25,10 @@ from functools import partial
 from typing import Final, Literal
 
 import fuse_daemon
-from fault_writer import Canary, Life, Plan, Story, TrustedFileSystem, lived
+from fault_writer import Canary, Life, Plan, Story, complaints_of, lived
 from fuse_daemon import Daemon, running
 from history import History
 from mounts import apart
-from oracle import judge
 from units import Goal, Outcome, Size, Unit
 
 GOALS: Final = (
@@ -132,13 +131,3 @@ def _live(
     daemon.ask("end_faults")
     names = set(daemon.ask("names"))
     return story, [(count, name) for count, _, name in planned if name in names], operations
-
-
-def complaints_of(path: str, story: Story, count: float) -> list[str]:
-    """Return what is wrong with what was left at a path, after what had been promised when the counter was there."""
-    try:
-        history = story.at(count)
-    except AssertionError as contradiction:
-        return [str(contradiction)]
-    history.path = path
-    return judge(TrustedFileSystem(), path, history)
