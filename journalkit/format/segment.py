@@ -95,7 +95,10 @@ def decode_header(data: bytes) -> SegmentHeader:
     version, reserved = fields.pop("version"), fields.pop("reserved")
     if version != VERSION or reserved:
         raise NewerFormatError(f"a log segment of format {version}.{reserved}, this version reads {VERSION}.0")
-    return SegmentHeader(**fields)
+    header = SegmentHeader(**fields)
+    if header.previous_last_lsn >= header.first_lsn:
+        raise MalformedError("the segment's header contradicts itself: its predecessor ends behind its own beginning")
+    return header
 
 
 def encode_seal(first_lsn: int, last_lsn: int) -> bytes:

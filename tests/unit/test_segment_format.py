@@ -75,6 +75,16 @@ def test_a_later_version_is_told_from_damage(field: str) -> None:
         decode_header(resealed(HEAD.encode(), HEADER.offset_of(field), b"\x02\x00"))
 
 
+@pytest.mark.parametrize(("first_lsn", "previous_last_lsn"), [(0, 0), (7, 7), (5, 1 << 56)])
+def test_a_header_whose_predecessor_ends_behind_its_own_beginning_is_none(
+    first_lsn: int, previous_last_lsn: int
+) -> None:
+    """Found by the fuzz target `open`: a point-in-time recovery kept such a segment, and the next open refused it."""
+    header = dataclasses.replace(HEAD, first_lsn=first_lsn, previous_last_lsn=previous_last_lsn)
+    with pytest.raises(MalformedError, match="contradicts itself"):
+        decode_header(header.encode())
+
+
 def test_a_seal_names_its_records() -> None:
     """An empty segment is sealed too: its last LSN is the one before its first."""
     assert decode_seal(encode_seal(5, 4)) == (5, 4)
