@@ -202,6 +202,8 @@ class _Court:
             )
         if lsn <= history.submitted:
             self._compare(_state_of(store, history.kind), history.state(lsn), store, f"{when}, at LSN {lsn},")
+        if store.recovery_report.fell_back:
+            self._say(f"{when} a snapshot was passed over, and nothing of what was promised is damaged")
         if store.durable_lsn > lsn:
             self._say(f"{when} it says that LSN {store.durable_lsn} is durable, and ends at {lsn}")
         if knows_metadata and history.kind == "store" and dict(store.metadata) != dict(history.metadata):

@@ -6,10 +6,9 @@ them takes them from `workloads.py`.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from history import History
 from stage import Play
@@ -28,10 +27,14 @@ class Workload:
     kind: Literal["store", "journal"]
     is_ci: bool
 
-    def run(self, fs: FileSystem, history: History, seed: int = 0) -> None:
-        """Run it in `history.path`; other seeds write other bytes of the same sizes."""
+    def run(self, fs: FileSystem, history: History, seed: int = 0, **options: Any) -> None:
+        """Run it in `history.path`; other seeds write other bytes, of about the same sizes.
+
+        `options` go before what the script opens with: `sync="never"` makes a
+        workload of which little is synced by itself.
+        """
         history.kind = self.kind
-        play = Play(fs, history, seed ^ zlib.crc32(self.name.encode()))
+        play = Play(fs, history, self.name, seed, options)
         try:
             self.script(play)
             play.finish()
