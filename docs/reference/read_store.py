@@ -49,6 +49,7 @@ MANIFEST_BYTES_MAX, PAYLOAD_BYTES_MAX, INDEX_BYTES_MAX = 16 << 20, 268_435_456, 
 INDEX_LEVELS_MAX, INDEX_ENTRIES_MAX, KEY_BYTES_MAX, KEY_DEPTH_MAX, VALUE_DEPTH_MAX = 16, 256, 8192, 16, 64
 FRAME_MAGIC, FRAME_MAGIC_OFFSET = 0x4AF7, 12
 BATCH, RECORD, SEAL, IGNORABLE = 1, 2, 3, 128
+FRACTION_BITS_MAX, DECIMAL_EXPONENT_MAX = 65_536, 999_999
 DELETED, TOMBSTONE = 0xFFFFFFFF, 0xFFFF
 U32_MASK = 0xFFFFFFFF
 
@@ -155,29 +156,32 @@ class BadError(Exception):
 
 # --- Values: CBOR, as far as the format uses it
 
-TUPLE, FROZENSET, DECIMAL = 0x4A4B0001, 0x4A4B0002, 0x4A4B0003
-BIG, BIG_NEGATIVE, SET = 2, 3, 258
 FLOATS = {25: struct.Struct(">e"), 26: struct.Struct(">f"), 27: struct.Struct(">d")}
+CONSTANTS = {20: False, 21: True, 22: None}
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+DECIMAL = re.compile(r"-?(\d+(\.\d+)?([Ee][+-]?\d{1,7})?|s?NaN\d*|Infinity)", re.ASCII)
 
 
 def decode_value(data: bytes) -> Any:
     """Return the value that all of the bytes stand for."""
     try:
-        value, end = _item(data, 0, 0)
-    except (ValueError, ArithmeticError, IndexError, TypeError, AttributeError, struct.error) as error:
-        raise MalformedError(f"no value: {error}") from error
+        value, end = _item(data, 0, 0, is_frozen=False)
+    except (ValueError, ArithmeticError, IndexError, KeyError, TypeError, struct.error) as error:
+        raise MalformedError(f"no value: {error!r}") from error
     if end != len(data):
         raise MalformedError("bytes behind the value")
     return value
 
 
-def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _item(data: bytes, at: int, depth: int, *, is_frozen: bool) -> tuple[Any, int]:
+    """Return the item at a place and its end. In a key or a set it is frozen: arrays are tuples, sets frozensets."""
     major, info = data[at] >> 5, data[at] & 31
     at += 1
     if major == 7:
         if info in FLOATS:
             return FLOATS[info].unpack_from(data, at)[0], at + FLOATS[info].size
-        return {20: False, 21: True, 22: None}[info] if 20 <= info <= 22 else _refuse("simple value"), at
+        return CONSTANTS[info], at
     argument = info
     if info >= 24:
         size = 1 << info - 24 if info <= 27 else _refuse("length")
@@ -189,57 +193,60 @@ def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         text = _bytes(data, at, argument)
         return (text.decode() if major == 3 else text), at + argument
     if major == 6:
-        return _tagged(argument, data, at, depth)
-    if depth == VALUE_DEPTH_MAX:
-        _refuse("depth")
-    if argument > len(data) - at:
-        _refuse("count")
-    if major == 4:
-        items = []
-        for _ in range(argument):
-            item, at = _item(data, at, depth + 1)
-            items.append(item)
-        return items, at
-    pairs: dict[Any, Any] = {}
+        contents, make = TAGS[argument]
+        # A fraction is no container; its array goes back one.
+        content, at = _item(data, at, depth - (argument == FRACTION), is_frozen=is_frozen or argument == SET)
+        value = make(content) if isinstance(content, contents) else _refuse(f"content of tag {argument}")
+        return (frozenset(value) if is_frozen and argument == SET else value), at
+    if depth == VALUE_DEPTH_MAX or argument > len(data) - at:
+        _refuse("depth or count")
+    items = []
     for _ in range(argument):
-        key, at = _item(data, at, depth + 1)
-        if key in pairs:
-            _refuse("repeated key")
-        pairs[key], at = _item(data, at, depth + 1)
-    return pairs, at
+        item, at = _item(data, at, depth + 1, is_frozen=is_frozen or major == 5)
+        items.append(item)
+        if major == 5:
+            item, at = _item(data, at, depth + 1, is_frozen=is_frozen)
+            items.append(item)
+    if major == 4:
+        return (tuple(items) if is_frozen else items), at
+    pairs = dict(zip(items[::2], items[1::2], strict=True))
+    return (pairs if len(pairs) == argument else _refuse("repeated key")), at
 
 
-def _tagged(tag: int, data: bytes, at: int, depth: int) -> tuple[Any, int]:
-    if tag not in TAGS:
-        _refuse(f"tag {tag}")
-    content, make = TAGS[tag]
-    value, end = _item(data, at, depth)
-    if type(value) is not content:
-        _refuse(f"content of tag {tag}")
-    return make(value), end
-
-
-def _set(items: list[Any]) -> set[Any]:
+def _set(items: Any) -> set[Any]:
     made = set(items)
     return made if len(made) == len(items) else _refuse("repeated element")
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else _refuse("time without an offset")
+def _fraction(parts: Any) -> Fraction:
+    numerator, denominator = parts
+    is_right = type(numerator) is type(denominator) is int and denominator > 0
+    bits = max(numerator.bit_length(), denominator.bit_length()) if is_right else FRACTION_BITS_MAX + 1
+    return Fraction(numerator, denominator) if bits <= FRACTION_BITS_MAX else _refuse("fraction")
 
 
-TAGS: dict[int, tuple[type, Callable[[Any], Any]]] = {
-    0: (str, _moment),
-    BIG: (bytes, lambda data: int.from_bytes(data, "big")),
-    BIG_NEGATIVE: (bytes, lambda data: ~int.from_bytes(data, "big")),
-    30: (list, lambda pair: Fraction(*pair) if len(pair) == 2 else _refuse("fraction")),
+def _decimal(text: str) -> Decimal:
+    number = Decimal(_matching(DECIMAL, text))
+    is_bounded = not number.is_finite() or abs(number.adjusted()) <= DECIMAL_EXPONENT_MAX
+    return number if is_bounded else _refuse("exponent")
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    return text if pattern.fullmatch(text) else _refuse("text under a tag")
+
+
+FRACTION, SET = 30, 258
+TAGS: dict[int, tuple[type | tuple[type, ...], Callable[[Any], Any]]] = {
+    0: (str, lambda text: datetime.fromisoformat(_matching(MOMENT, text))),
+    2: (bytes, lambda data: int.from_bytes(data, "big")),
+    3: (bytes, lambda data: ~int.from_bytes(data, "big")),
+    FRACTION: ((list, tuple), _fraction),
     37: (bytes, lambda data: UUID(bytes=data)),
-    SET: (list, _set),
-    1004: (str, date.fromisoformat),
-    TUPLE: (list, tuple),
-    FROZENSET: (set, frozenset),
-    DECIMAL: (str, Decimal),
+    SET: (tuple, _set),
+    1004: (str, lambda text: date.fromisoformat(_matching(DAY, text))),
+    0x4A4B0001: ((list, tuple), tuple),
+    0x4A4B0002: ((set, frozenset), frozenset),
+    0x4A4B0003: (str, _decimal),
 }
 
 
@@ -268,11 +275,11 @@ def decode_key(data: bytes) -> Any:
     """Return the key that the bytes stand for."""
     if not 1 <= len(data) <= KEY_BYTES_MAX:
         raise MalformedError("length of a key")
-    if data[0] <= 0x0F:
-        return Reserved(KEYSPACES.get(data[0]) or _refuse("keyspace"), data[1:].decode())
     try:
+        if 0 < data[0] <= 0x0F:
+            return Reserved(KEYSPACES.get(data[0], str(data[0])), data[1:].decode())
         key, end = _element(data, 0, 0)
-    except (UnicodeDecodeError, IndexError) as error:
+    except (ValueError, IndexError) as error:
         raise MalformedError(f"no key: {error}") from error
     if end != len(data):
         raise MalformedError("bytes behind the key")
@@ -325,16 +332,15 @@ def _integer(tag: int, data: bytes, at: int) -> tuple[int, int]:
 
 # --- The manifest
 
-_U64 = range(1 << 64)
-_U32 = range(1 << 32)
-_TABLE_SHAPE = {"number": _U64, "size_bytes": _U64, "entry_count": _U64, "footer_crc": _U32, "salt": _U32}
-_END_SHAPE = {"last_lsn": _U64, "end_bytes": _U64, "checksum": _U32, "sealed": bool}
-_SEGMENT_SHAPE = {"number": _U64, "salt": _U32, "epoch": _U64, "first_lsn": _U64, "end": (_END_SHAPE,)}
-_SNAPSHOT_SHAPE = {"lsn": _U64, "created_us": _U64, "tables": [_TABLE_SHAPE]}
+_COUNT, _NUMBER, _EPOCH, _U32 = range(1 << 62), range(10**16), range(1 << 32), range(1 << 32)
+_TIME = range(-(1 << 63), 1 << 63)
+_TABLE_SHAPE = {"number": _NUMBER, "size_bytes": _COUNT, "entry_count": _COUNT, "footer_crc": _U32, "salt": _U32}
+_END_SHAPE = {"last_lsn": _COUNT, "end_bytes": range(SEGMENT.size, 1 << 62), "checksum": _U32, "sealed": bool}
+_SEGMENT_SHAPE = {"number": _NUMBER, "salt": _U32, "epoch": _EPOCH, "first_lsn": _COUNT, "end": (_END_SHAPE,)}
 _SHAPE = {
-    "store": 16, "kind": str, "codec": str, "created_us": _U64, "generation": _U64, "epoch": _U64, "writer": 16,
-    "segments": [_SEGMENT_SHAPE], "snapshots": [_SNAPSHOT_SHAPE], "pruned_lsn": _U64, "durable_lsn": _U64,
-    "next_segment": _U64, "next_table": _U64, "metadata": dict,
+    "store": 16, "kind": str, "codec": str, "created_us": _TIME, "generation": _COUNT, "epoch": _EPOCH, "writer": 16,
+    "segments": [_SEGMENT_SHAPE], "snapshots": [{"lsn": _COUNT, "created_us": _TIME, "tables": [_TABLE_SHAPE]}],
+    "pruned_lsn": _COUNT, "durable_lsn": _COUNT, "next_segment": _NUMBER, "next_table": _NUMBER, "metadata": dict,
 }  # fmt: skip
 
 
@@ -572,7 +578,7 @@ class Log:
     def _slot(self) -> tuple[int, int] | None:
         """Return the segment and the bytes that the durable slot promises, if it promises anything."""
         slot, manifest = self.files.get("durable", b""), self.manifest
-        if len(slot) < SLOT.size:
+        if len(slot) != SLOT.size:
             return None
         magic, reserved, store, writer, epoch, number, end, lsn, checksum = SLOT.unpack_from(slot)
         if magic != b"JKD1" or reserved or store != manifest["store"] or self.crc(slot[: SLOT.size - 4], 0) != checksum:
@@ -590,7 +596,8 @@ class Log:
         """Check a segment's header, and say whether it was begun at all."""
         entry, data = segment.entry, segment.data
         header = SEGMENT.unpack(data[: SEGMENT.size]) if len(data) >= SEGMENT.size else (b"",)
-        if header[0] != b"JKLOG\r\n\x1a" or self.crc(data[: SEGMENT.size - 4], 0) != header[-1]:
+        is_whole = header[0] == b"JKLOG\r\n\x1a" and self.crc(data[: SEGMENT.size - 4], 0) == header[-1]
+        if not is_whole or header[11] >= header[8]:
             if entry["first_lsn"]:
                 segment.fail(0, "the header is damaged")
             return False
