@@ -48,6 +48,7 @@ class PosixDirectFile(Handle):
         except OSError as error:
             flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
             if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+                error.filename = self._path
                 raise
             fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
         return os.preadv(descriptor, [buffer], offset_bytes)

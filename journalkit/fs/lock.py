@@ -9,6 +9,7 @@ unlinked: two openers could then hold locks on two files of one name.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -45,14 +46,16 @@ class PosixLock(Handle):
         """Release the lock; twice is harmless.
 
         It unlocks before it closes: between fork and exec of a subprocess the
-        child has the open file too, and would hold on to the lock.
+        child has the open file too, and would hold on to the lock. Where that
+        fails there is nothing to tell: the lock ends with the descriptor.
         """
         with fork_guard:
             descriptor = self._descriptor
             if descriptor is None:
                 return
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             finally:
                 self.abandon()
 

@@ -54,15 +54,19 @@ class PosixFile(Handle):
     def pread(self, count_bytes: int, offset_bytes: int) -> bytes:
         """Return up to `count_bytes` from `offset_bytes`; short only at the end of the file."""
         descriptor = self._held()
-        data = os.pread(descriptor, min(count_bytes, _READ_BYTES_MAX), offset_bytes)
-        if len(data) == count_bytes or not data:
-            return data
-        parts = [data]
-        got = len(data)
-        while data and got < count_bytes:
-            data = os.pread(descriptor, min(count_bytes - got, _READ_BYTES_MAX), offset_bytes + got)
-            parts.append(data)
-            got += len(data)
+        try:
+            data = os.pread(descriptor, min(count_bytes, _READ_BYTES_MAX), offset_bytes)
+            if len(data) == count_bytes or not data:
+                return data
+            parts = [data]
+            got = len(data)
+            while data and got < count_bytes:
+                data = os.pread(descriptor, min(count_bytes - got, _READ_BYTES_MAX), offset_bytes + got)
+                parts.append(data)
+                got += len(data)
+        except OSError as error:
+            error.filename = self._path  # by a descriptor the kernel names nothing, and a person is told of a file
+            raise
         return b"".join(parts)
 
     def sync(self) -> None:
