@@ -1,217 +1,33 @@
 """Scenes: what a few threads do to one store, small enough that all their schedules can be run.
 
-A scene begins with a store that recovery has just opened from a disk that holds
-a little already, two snapshots and log behind them, so that a fold folds and
-prunes. Then each thread does one to three things. What they do and see is told
-to a `Witness`, who judges; a scene says only what may happen.
+Each thread does one to three things. A scene says what, and what may happen;
+what may not is the witness's to know.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Final
 
-from scheduled_threads import Medium, ScheduledClock, ScheduledFiles, Threads
-from scheduler import Scheduler
-from witness import STORE, Court, Witness
+from stage_world import SEGMENT_BYTES, World
 
-import journalkit
-from journalkit import ABSENT
-from journalkit.errors import ClosedError, StorageError
-from journalkit.testing import SimulatedClock, SimulatedDisk
-
-SEGMENT_BYTES: Final = 4096
-"""The least a segment may have: one record of about that size makes the log rotate."""
-
-SMALL: Final[dict[str, Any]] = {"compaction": "manual", "segment_bytes_max": SEGMENT_BYTES, "keep_snapshots": 1}
-
-
-class World:
-    """One schedule's store, its disk, and what its threads can do to it."""
-
-    def __init__(self, threads: Threads, scheduler: Scheduler, clock: ScheduledClock, scene: Scene, court: Court):
-        self.scheduler = scheduler
-        self.disk = _prepared(scene.snapshots).crash("none")
-        self.clock = clock
-        medium = Medium()
-        self.fs = ScheduledFiles(threads, self.disk, medium)
-        self.witness = Witness(self.disk, medium, court)
-        self._threads = threads
-        self._values = 0
-        for lsn, (key, value) in enumerate(BEFORE, 1):
-            self.witness.knows(lsn, {key: value})
-        self.sync = scene.options.get("sync", "always")
-        self.is_closed = False
-        self.store = journalkit.open(STORE, fs=self.fs, clock=clock, **(SMALL | scene.options))
-
-    def act(self, name: str, *actions: Callable[[str], object]) -> None:
-        """Add a thread that does these things, one after the other."""
-
-        def body() -> None:
-            for action in actions:
-                action(name)
-
-        self.scheduler.add(name, body)
-
-    # What a thread can do: each takes the thread's name, for the witness
-
-    def put(self, key: str, *, sync: Any = None, bytes_more: int = 0) -> Callable[[str], None]:
-        """Commit one key; with `bytes_more` a record that makes the log rotate behind it."""
-
-        def action(thread: str) -> None:
-            value = self._value(thread, bytes_more)
-            with self.witness.committing(thread, {key: value}, is_strong=self._is_strong(sync)) as attempt:
-                attempt.lsn = self.store.put(key, value, sync=sync)
-
-        return action
-
-    def increment(self, key: str) -> Callable[[str], None]:
-        """Read and write a counter in one transaction, which may meet a conflict."""
-
-        def action(thread: str) -> None:
-            changes: dict[Any, Any] = {}
-            read: dict[Any, Any] = {}
-            with self.witness.committing(thread, changes, is_strong=True, read=read) as attempt:
-                transaction = self.store.transaction()
-                with transaction:
-                    read[key] = transaction.get(key, ABSENT)
-                    changes[key] = self._value(thread, 0)
-                    transaction[key] = changes[key]
-                attempt.lsn = transaction.lsn
-
-        return action
-
-    def expect(self, key: str, value: Any) -> Callable[[str], None]:
-        """Replace a value that has to be there."""
-
-        def action(thread: str) -> None:
-            new = self._value(thread, 0)
-            with self.witness.committing(thread, {key: new}, is_strong=True, read={key: value}) as attempt:
-                attempt.lsn = self.store.put(key, new, expect=value)
-
-        return action
-
-    def get(self, *keys: str) -> Callable[[str], None]:
-        """Read keys one by one."""
-
-        def action(thread: str) -> None:
-            for key in keys:
-                self._threads.point("read")
-                least_lsn = self.witness.acknowledged_lsn
-                got = self.store.get(key, ABSENT)
-                self.witness.saw(thread, f"get {key}", {key: got}, least_lsn=least_lsn, is_whole=False)
-
-        return action
-
-    def scan(self, thread: str) -> None:
-        """Read everything."""
-        least_lsn = self.witness.acknowledged_lsn
-        entries = self.store.items()
-        got: dict[Any, Any] = {}
-        for key, value in entries:
-            got[key] = value
-            self._threads.point("scan")
-        self.witness.saw(thread, "scan", got, least_lsn=least_lsn, is_whole=True)
-
-    def view(self, thread: str) -> None:
-        """Take a view, look at it twice; it may not change."""
-        least_lsn = self.witness.acknowledged_lsn
-        with self.store.view() as view:
-            first = dict(view.items())
-            self.witness.saw(thread, "view", first, least_lsn=least_lsn, is_whole=True, lsn=view.lsn)
-            self._threads.point("look again")
-            if {key: view[key] for key in first} != first or dict(view.items()) != first:
-                self.witness.wrong.append(f"{thread}: a view changed under its reader")
-
-    def ladder(self, thread: str) -> None:
-        """Ask for the four LSNs, each at another moment."""
-        store, pause = self.store, self._threads.point
-        pause("pruned_lsn")
-        pruned_lsn = store.pruned_lsn
-        pause("snapshot_lsn")
-        snapshot_lsn = store.snapshot_lsn
-        pause("durable_lsn")
-        durable_lsn = store.durable_lsn
-        pause("lsn")
-        self.witness.climbed((pruned_lsn, snapshot_lsn, durable_lsn, store.lsn))
-
-    def compact(self, thread: str) -> None:
-        """Fold and prune."""
-        with suppress(ClosedError):
-            self.store.compact()
-            if self.store.snapshot_lsn > self.store.durable_lsn:
-                self.witness.wrong.append(f"{thread}: a snapshot beyond what is durable")
-
-    def sync_log(self, thread: str) -> None:
-        """Make everything visible durable."""
-        least_lsn = self.witness.acknowledged_lsn
-        with suppress(ClosedError):
-            lsn = self.store.sync()
-            if lsn < least_lsn:
-                self.witness.wrong.append(f"{thread}: sync() returned LSN {lsn}, {least_lsn} was acknowledged before")
-            self.witness.promised(f"{thread}: sync() to LSN {lsn}", lsn, is_strong=True)
-
-    def close(self, thread: str) -> None:
-        """Close the store."""
-        self.store.close()
-        self.is_closed = True
-        self.witness.promised(f"{thread}: close", self.witness.acknowledged_lsn, is_strong=True)
-
-    def close_or_be_told(self, thread: str) -> None:
-        """Close the store where a disk may hang: StorageError says so."""
-        with suppress(StorageError):
-            self.close(thread)
-        self.is_closed = True
-
-    def look(self, thread: str) -> None:
-        """Open the store for reading, as another process does, and read it."""
-        lsn, durable_lsn = self.witness.acknowledged_lsn, self.store.durable_lsn
-        with journalkit.open(STORE, fs=self.fs, clock=SimulatedClock(seed=5), mode="r") as reader:
-            got = dict(reader.items())
-            self.witness.saw(thread, "reading beside", got, least_lsn=lsn, is_whole=True, lsn=reader.lsn)
-            if reader.durable_lsn < durable_lsn:
-                self.witness.wrong.append(f"{thread}: durable {reader.durable_lsn}, it was {durable_lsn} before")
-
-    def _value(self, thread: str, bytes_more: int) -> str:
-        self._values += 1
-        return f"{thread}-{self._values}" + "." * bytes_more
-
-    def _is_strong(self, sync: Any) -> bool:
-        return (sync or self.sync) == "always"
-
-    # The end
-
-    def judge(self) -> list[str]:
-        """Return what was wrong."""
-        scheduler, witness = self.scheduler, self.witness
-        witness.wrong += [f"{name} ended with {type(e).__name__}: {e}" for name, e in scheduler.errors]
-        if self.is_closed and self.disk.lock(f"{STORE}/lock") is None:
-            witness.wrong.append("the store is closed, and its lock isn't free")
-        return witness.judge()
-
-    def drop(self) -> None:
-        """Give the store up without closing it."""
-        self.store.forbid()
+import journalkit.log.commit
+import journalkit.log.log
+import journalkit.log.succession
+import journalkit.log.writer
+import journalkit.manifest
+import journalkit.runtime.handle
+import journalkit.store.compactor
+import journalkit.store.hot
+import journalkit.store.layers
+import journalkit.store.memtable
 
 
-BEFORE: Final = (("a", "old-a"), ("b", "old-b"), ("c", "old-c"))
-_prepared_disks: dict[int, SimulatedDisk] = {}
-
-
-def _prepared(snapshots: int) -> SimulatedDisk:
-    """A disk with a closed store: three records, so many snapshots of them."""
-    disk = _prepared_disks.get(snapshots)
-    if disk is None:
-        disk = _prepared_disks[snapshots] = SimulatedDisk()
-        with journalkit.open(STORE, fs=disk, clock=SimulatedClock(seed=3), **SMALL) as store:
-            for number, (key, value) in enumerate(BEFORE):
-                store[key] = value
-                if number < snapshots:
-                    store.compact()
-    return disk
+def _sources(*modules: ModuleType) -> frozenset[str]:
+    return frozenset(str(module.__file__) for module in modules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +35,8 @@ class Scene:
     """One scene: `plays` adds its threads to a world.
 
     `early_timeouts`: waits may end by their timeout at any point. `by_line`:
-    every line of these files is a point. `stalls`: somebody may have to wait
-    for a timeout. `shares` is into how many units its schedules are split.
+    every line of these source files is a point. `stalls`: somebody may have to
+    wait for a timeout. `shares`: into how many units its schedules are split.
     """
 
     says: str
@@ -228,11 +44,12 @@ class Scene:
     options: dict[str, Any] = field(default_factory=dict)
     snapshots: int = 0
     preemptions: int = 2
-    early_timeouts: bool = False
-    by_line: tuple[str, ...] = ()
-    by_opcode: bool = False
-    stalls: bool = False
+    preemptions_full: int = 2
     shares: int = 1
+    shares_full: int = 1
+    early_timeouts: bool = False
+    stalls: bool = False
+    by_line: frozenset[str] = frozenset()
 
 
 def _two_writers(world: World) -> None:
@@ -307,13 +124,24 @@ def _two_expectations(world: World) -> None:
     world.act("two", world.expect("a", "old-a"))
 
 
+def _two_expectations_of_a_group(world: World) -> None:
+    world.act("leader", world.put("b"))
+    world.act("one", world.expect("a", "old-a"))
+    world.act("two", world.expect("a", "old-a"))
+
+
 def _sync_and_writer(world: World) -> None:
     world.act("writer", world.put("a", sync="never"), world.put("b", sync="never"))
     world.act("syncer", world.sync_log, world.ladder)
 
 
-def _failing_sync(world: World) -> None:
+def _failing_first_sync(world: World) -> None:
     world.disk.fail("sync_data", 1, errno.EIO)
+    _three_writers(world)
+
+
+def _failing_second_sync(world: World) -> None:
+    world.disk.fail("sync_data", 2, errno.EIO)
     _three_writers(world)
 
 
@@ -341,6 +169,32 @@ def _two_folds(world: World) -> None:
     world.put("a")("before")
     world.act("one", world.compact)
     world.act("two", world.compact)
+
+
+def _rotation_and_fold(world: World) -> None:
+    world.act("writer", world.put("a", bytes_more=SEGMENT_BYTES), world.put("b"))
+    world.act("compactor", world.compact)
+
+
+def _reader_and_freeze(world: World) -> None:
+    for key in ("a", "b"):
+        world.put(key)("before")
+    world.act("reader", world.get("a", "c", "b"))
+    world.act("viewer", world.view)
+
+
+def _reader_and_merge(world: World) -> None:
+    for key in ("a", "b", "a"):
+        world.put(key)("before")
+        world.view("before")
+    world.act("reader", world.get("a", "b"))
+    world.act("writer", world.put("b"), world.view)
+
+
+def _reader_and_fold(world: World) -> None:
+    world.put("a")("before")
+    world.act("reader", world.get("a", "b", "a"))
+    world.act("compactor", world.compact)
 
 
 def _two_closers(world: World) -> None:
@@ -373,7 +227,8 @@ SCENES: Final[dict[str, Scene]] = {
     "two-increments": Scene("two transactions that read what the other writes", _two_increments),
     "two-expectations": Scene("two writers that expect the same value", _two_expectations),
     "sync-writer": Scene("sync() beside a writer that waits for no fsync", _sync_and_writer),
-    "failing-sync": Scene("a leader whose fsync fails, and followers", _failing_sync),
+    "failing-first-sync": Scene("a lone leader whose fsync fails, and who comes after him", _failing_first_sync),
+    "failing-second-sync": Scene("a leader of a group whose fsync fails, and followers", _failing_second_sync),
     "full-disk": Scene("a leader whose write finds no room, and followers", _full_disk),
     "reader-fold": Scene("an open for reading beside a fold that prunes", _reader_beside_fold, snapshots=2),
     "syncer-closer": Scene(
@@ -385,7 +240,72 @@ SCENES: Final[dict[str, Scene]] = {
         options={"compaction": "thread", "fold_bytes_min": 1, "fold_ratio": 0.0},
         snapshots=1,
     ),
+    "group-expectations": Scene("two that expect the same value, in one group", _two_expectations_of_a_group),
+    "rotation-fold": Scene("a rotation beside a fold: two that publish", _rotation_and_fold, snapshots=1),
     "two-folds": Scene("two threads that fold", _two_folds, snapshots=2),
     "two-closers": Scene("two threads that close", _two_closers),
     "ladder-fold": Scene("the ladder, asked for beside a fold", _ladder_and_fold, snapshots=2),
+    "line-writers": Scene(
+        "two durable writers",
+        _two_writers,
+        preemptions=1,
+        preemptions_full=2,
+        shares_full=16,
+        by_line=_sources(journalkit.log.log, journalkit.log.writer, journalkit.log.commit),
+    ),
+    "line-failing-sync": Scene(
+        "a leader whose fsync fails, and followers",
+        _failing_second_sync,
+        preemptions=1,
+        preemptions_full=1,
+        by_line=_sources(journalkit.log.log, journalkit.log.writer, journalkit.log.commit),
+    ),
+    "line-sync": Scene(
+        "sync() beside a writer that waits for no fsync",
+        _sync_and_writer,
+        preemptions=1,
+        preemptions_full=2,
+        shares_full=16,
+        by_line=_sources(journalkit.log.log, journalkit.log.writer),
+    ),
+    "line-closer": Scene(
+        "a close in the middle of writes",
+        _writer_and_closer,
+        preemptions=1,
+        preemptions_full=2,
+        shares_full=16,
+        by_line=_sources(journalkit.log.log, journalkit.runtime.handle),
+    ),
+    "line-freeze": Scene(
+        "gets beside a freeze",
+        _reader_and_freeze,
+        preemptions=2,
+        by_line=_sources(journalkit.store.layers, journalkit.store.memtable),
+    ),
+    "line-merge": Scene(
+        "gets beside a write and a view that merges memtables",
+        _reader_and_merge,
+        preemptions=1,
+        preemptions_full=2,
+        shares_full=8,
+        by_line=_sources(journalkit.store.layers, journalkit.store.memtable),
+    ),
+    "line-fold": Scene(
+        "gets beside a fold that swaps the tables",
+        _reader_and_fold,
+        snapshots=2,
+        preemptions=1,
+        preemptions_full=2,
+        shares_full=8,
+        by_line=_sources(journalkit.store.layers, journalkit.store.hot),
+    ),
+    "line-rotation-fold": Scene(
+        "a rotation beside a fold: two that publish",
+        _rotation_and_fold,
+        snapshots=1,
+        preemptions=1,
+        preemptions_full=2,
+        shares_full=32,
+        by_line=_sources(journalkit.log.succession, journalkit.manifest, journalkit.store.compactor),
+    ),
 }

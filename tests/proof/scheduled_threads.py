@@ -57,10 +57,15 @@ class Threads:
     def outside(self) -> Iterator[None]:
         """Do something that is no part of the schedule, in the thread of a task."""
         scheduler, self.scheduler = self.scheduler, None
+        task = scheduler.current if scheduler is not None else None
+        if scheduler is not None:
+            scheduler.current = None
         try:
             yield
         finally:
             self.scheduler = scheduler
+            if scheduler is not None:
+                scheduler.current = task
 
     @property
     def task(self) -> Task | None:

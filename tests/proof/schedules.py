@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Final, Self
 
 from exploration import Guided, Noted, Priorities, Schedule, Wanderer, explore, read, spelled
-from scenes import SCENES, Scene, World
+from scenes import SCENES, Scene
 from scheduled_threads import ScheduledClock, Threads, installed
 from scheduler import Crew, Scheduler, Strategy
+from stage_world import World
 from units import Goal, Outcome, Size, Unit
 from witness import Court
 
@@ -26,6 +27,12 @@ _COLLECT_EVERY: Final = 200
 
 GOALS = (
     Goal(count="schedules", says="schedules with up to two preemptions, all there are", ci=10_000, full=10_000),
+    Goal(
+        count="schedules by line",
+        says="schedules with up to one preemption (full: two), every line of the lock-free paths a point",
+        ci=1_000,
+        full=10_000,
+    ),
     Goal(count="random schedules", says="random schedules", ci=None, full=RANDOM_SCHEDULES),
 )
 
@@ -40,6 +47,7 @@ class Stage:
         self.crew = Crew()
         self.court = Court(self.threads)
         self.trace: list[str] = []
+        self.scheduler: Scheduler | None = None
         self._plays = 0
 
     @contextmanager
@@ -71,13 +79,13 @@ class Stage:
             self.crew,
             early_timeouts=scene.early_timeouts,
             is_traced=is_traced,
-            line_files=frozenset(scene.by_line),
-            by_opcode=scene.by_opcode,
+            line_files=scene.by_line,
         )
+        self.scheduler = scheduler
         threads.scheduler = scheduler
         try:
             with scheduler:
-                world = World(threads, scheduler, clock, scene, self.court)
+                world = World(threads, scheduler, clock, self.court, snapshots=scene.snapshots, options=scene.options)
                 try:
                     scene.plays(world)
                     scheduler.run()
@@ -109,10 +117,12 @@ def units(size: Size, seed: int) -> Sequence[Unit]:
     """Every scene, in shares; in a full run random schedules of each too."""
     found: list[Unit] = []
     for name, scene in SCENES.items():
-        for share in range(scene.shares):
-            suffix = f"-{share + 1}of{scene.shares}" if scene.shares > 1 else ""
-            arguments = {"scene": name, "share": share}
-            found.append(Unit(f"{name}{suffix}", arguments, timeout_s=600))
+        preemptions = scene.preemptions if size == "ci" else scene.preemptions_full
+        shares = scene.shares if preemptions == scene.preemptions else scene.shares_full
+        for share in range(shares):
+            suffix = f"-{share + 1}of{shares}" if shares > 1 else ""
+            arguments = {"preemptions": preemptions, "share": share, "shares": shares}
+            found.append(Unit(f"{name}{suffix}", {"scene": name, "explore": arguments}, timeout_s=1200))
         if size == "full":
             count = -(-RANDOM_SCHEDULES // len(SCENES))
             found.append(Unit(f"{name}-random", {"scene": name, "seed": seed, "random": count}, timeout_s=1200))
@@ -128,12 +138,12 @@ def prove(unit: Unit) -> Outcome:
         if "random" in unit.arguments:
             _wander(stage, unit.arguments["seed"], unit.arguments["random"], outcome)
         else:
-            _exhaust(stage, unit.arguments["share"], outcome)
+            _exhaust(stage, outcome, **unit.arguments["explore"])
     outcome.add("opened images", stage.court.openings)
     return outcome
 
 
-def _exhaust(stage: Stage, share: int, outcome: Outcome) -> None:
+def _exhaust(stage: Stage, outcome: Outcome, *, preemptions: int, share: int = 0, shares: int = 1) -> None:
     def run(schedule: Schedule, guided: Guided) -> bool:
         wrong = stage.play(guided)
         if guided.missed():
@@ -142,8 +152,8 @@ def _exhaust(stage: Stage, share: int, outcome: Outcome) -> None:
             outcome.failures.append(told(stage, schedule, wrong))
         return len(outcome.failures) < _FAILURES_MAX
 
-    explored = explore(run, preemptions=stage.scene.preemptions, share=share, shares=stage.scene.shares)
-    outcome.add("schedules", explored.schedules)
+    explored = explore(run, preemptions=preemptions, share=share, shares=shares)
+    outcome.add("schedules by line" if stage.scene.by_line else "schedules", explored.schedules)
 
 
 def _wander(stage: Stage, seed: int, count: int, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
@@ -81,7 +81,15 @@ class Court:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._known: dict[bytes, Recovered] = {}
+        self._disks: dict[int, SimulatedDisk] = {}
         self.openings = 0
+
+    def prepared(self, snapshots: int, make: Callable[[int], SimulatedDisk]) -> SimulatedDisk:
+        """Return the disk that every schedule begins with; made once."""
+        if snapshots not in self._disks:
+            with self._threads.outside():
+                self._disks[snapshots] = make(snapshots)
+        return self._disks[snapshots]
 
     def open(self, disk: SimulatedDisk) -> Recovered:
         """Return what the store on `disk` comes to: looked at, opened twice for writing."""
