@@ -50,23 +50,15 @@ INDEX_LEVELS_MAX, INDEX_ENTRIES_MAX, KEY_BYTES_MAX, KEY_DEPTH_MAX, VALUE_DEPTH_M
 FRAME_MAGIC, FRAME_MAGIC_OFFSET = 0x4AF7, 12
 BATCH, RECORD, SEAL, IGNORABLE = 1, 2, 3, 128
 FRACTION_BITS_MAX, DECIMAL_EXPONENT_MAX = 65_536, 999_999
-DELETED, TOMBSTONE = 0xFFFFFFFF, 0xFFFF
+DELETED, TOMBSTONE, RESERVED_LAST = 0xFFFFFFFF, 0xFFFF, 0x0F
 U32_MASK = 0xFFFFFFFF
 
 
 # --- Checksums
 
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for crc in range(256):
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # noqa: PLW2901
-        table.append(crc)
-    return tuple(table)
-
-
-CRC_TABLE = _crc_table()
+CRC_TABLE = list(range(256))
+for _bit in range(8):
+    CRC_TABLE = [crc >> 1 ^ (0x82F63B78 if crc & 1 else 0) for crc in CRC_TABLE]
 
 
 def crc32c(data: bytes, seed: int = 0) -> int:
@@ -121,25 +113,17 @@ class Judgement:
     promised_lsn: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)
 
-    def files_by_kind(self) -> dict[str, set[str]]:
-        """Return the files that findings are about, by the findings' kinds."""
-        kinds: dict[str, set[str]] = {}
-        for finding in self.findings:
-            kinds.setdefault(finding.kind, set()).add(finding.file)
-        return kinds
-
     def files(self, *kinds: str) -> set[str]:
         """Return the files that findings of these kinds are about."""
         return {finding.file for finding in self.findings if finding.kind in kinds}
 
     def decoded(self) -> dict[Any, Any]:
         """Return the state as Python's values; an offset's key is `Reserved("offsets", name)`."""
-        is_raw = self.manifest.get("codec") == "raw"
-        decoded = {}
-        for key, value in (self.state or {}).items():
-            name = decode_key(key)
-            decoded[name] = value if is_raw and not isinstance(name, Reserved) else decode_value(value)
-        return decoded
+        return {decode_key(key): self.decode(value, key) for key, value in (self.state or {}).items()}
+
+    def decode(self, value: bytes, key: bytes = b"\xff") -> Any:
+        """Return what a value of this key, or a journal's record, stands for."""
+        return value if self.manifest["codec"] == "raw" and key[0] > RESERVED_LAST else decode_value(value)
 
 
 class MalformedError(ValueError):
@@ -276,7 +260,7 @@ def decode_key(data: bytes) -> Any:
     if not 1 <= len(data) <= KEY_BYTES_MAX:
         raise MalformedError("length of a key")
     try:
-        if 0 < data[0] <= 0x0F:
+        if 0 < data[0] <= RESERVED_LAST:
             return Reserved(KEYSPACES.get(data[0], str(data[0])), data[1:].decode())
         key, end = _element(data, 0, 0)
     except (ValueError, IndexError) as error:
@@ -709,8 +693,7 @@ def judge(files: Mapping[str, bytes], crc: Crc = crc32c) -> Judgement:
     except BadError as bad:
         judgement.refusal = bad.finding
         judgement.findings.append(bad.finding)
-    kinds = judgement.files_by_kind()
-    judgement.verdict = next((kind for kind in ("unsupported", "damaged", "torn") if kind in kinds), "sound")
+    judgement.verdict = next((kind for kind in ("unsupported", "damaged", "torn") if judgement.files(kind)), "sound")
     return judgement
 
 
@@ -731,8 +714,8 @@ def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> Stat
     Log(files, crc, judgement, max(base, manifest["pruned_lsn"])).read()
     _check_strays(files, manifest, crc)
     for record in judgement.records:
-        if record.kind == BATCH and record.lsn > base:
-            _apply(state, entries(record))
+        if record.kind == BATCH:
+            _apply(state if record.lsn > base else {}, entries(record))
     return state
 
 
@@ -776,29 +759,30 @@ def entries(record: Record) -> Iterator[tuple[bytes, bytes | None]]:
 # --- The program
 
 
-def _shown(data: bytes, decode: Callable[[bytes], Any]) -> str:
+def _shown(decode: Callable[..., Any], *data: bytes) -> str:
     try:
-        return repr(decode(data))
+        return repr(decode(*data))
     except MalformedError as error:
-        return f"{data.hex()} ({error})"
+        return f"{data[0].hex()} ({error})"
 
 
-def _told(record: Record, decode: Callable[[bytes], Any]) -> list[str]:
+def _changes(record: Record, judgement: Judgement) -> Iterator[str]:
+    """Yield what a record says, a line each."""
     if record.kind == RECORD:
-        return [_shown(record.payload, decode)]
-    if record.kind != BATCH:
-        return [f"kind {record.kind}, {len(record.payload)} bytes"]
-    changes = [(_shown(key, decode_key), key, value) for key, value in entries(record)]
-    return [f"del {name}" if new is None else f"{name} = {_value(key, new, decode)}" for name, key, new in changes]
-
-
-def _value(key: bytes, value: bytes, decode: Callable[[bytes], Any]) -> str:
-    return _shown(value, decode_value if key[0] <= 0x0F else decode)
+        yield _shown(judgement.decode, record.payload)
+    elif record.kind != BATCH:
+        yield f"kind {record.kind}, {len(record.payload)} bytes"
+    else:
+        try:
+            for key, value in entries(record):
+                name = _shown(decode_key, key)
+                yield f"del {name}" if value is None else f"{name} = {_shown(judgement.decode, value, key)}"
+        except BadError as bad:
+            yield f"({bad})"
 
 
 def _report(path: Path, judgement: Judgement, options: argparse.Namespace) -> dict[str, Any]:
     manifest = judgement.manifest
-    decode = bytes if manifest.get("codec") == "raw" else decode_value
     report: dict[str, Any] = {"path": str(path), "verdict": judgement.verdict}
     if manifest:
         report |= {name: manifest[name] for name in ("kind", "codec", "epoch", "generation", "pruned_lsn")}
@@ -806,19 +790,21 @@ def _report(path: Path, judgement: Judgement, options: argparse.Namespace) -> di
     report["findings"] = [finding._asdict() for finding in judgement.findings]
     if options.records:
         report["records"] = [
-            {
-                "lsn": record.lsn,
-                "time": str(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=record.time_us)),
-                "file": record.file,
-                "offset": record.offset,
-                "changes": _told(record, decode),
-            }
+            {name: getattr(record, name) for name in ("lsn", "time_us", "file", "offset")}
+            | {"changes": list(_changes(record, judgement))}
             for record in judgement.records
         ]
     if options.state and judgement.state is not None:
         state = sorted(judgement.state.items())
-        report["state"] = {_shown(key, decode_key): _value(key, value, decode) for key, value in state}
+        report["state"] = {_shown(decode_key, key): _shown(judgement.decode, value, key) for key, value in state}
     return report
+
+
+def _time(time_us: int) -> str:
+    try:
+        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us):%F %T}"
+    except OverflowError:
+        return f"{time_us} us"
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -829,7 +815,7 @@ def _print(report: dict[str, Any]) -> None:
         where = f"{finding['file']} at {finding['offset']}, LSN {finding['lsn']}"
         print(f"{finding['kind'] + ':':<14}{where}: {finding['reason']}")
     for record in report.get("records", ()):
-        print(f"LSN {record['lsn']}, {record['time']}, {record['file']} at {record['offset']}")
+        print(f"LSN {record['lsn']}, {_time(record['time_us'])}, {record['file']} at {record['offset']}")
         print(*(f"    {change}" for change in record["changes"]), sep="\n")
     for key, value in report.get("state", {}).items():
         print(f"{key} = {value}")
@@ -843,6 +829,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", action="store_true", help="list the state: every key and its value")
     parser.add_argument("--json", action="store_true", help="as JSON; keys and values as Python writes them")
     options = parser.parse_args(arguments)
+    if not options.path.is_dir():
+        parser.error(f"{options.path} is no directory")
     judgement = judge({path.name: path.read_bytes() for path in sorted(options.path.iterdir()) if path.is_file()})
     report = _report(options.path, judgement, options)
     if options.json:
