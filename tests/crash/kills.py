@@ -6,8 +6,9 @@ Each life opens the store that the last one left, and commits numbers from
 several threads while folds run; what was acknowledged it says over a pipe.
 Kills are aimed at the phase that was hit least so far, a random moment into
 it. After each one the store is opened, for reading, and must be exactly what
-a prefix of the commits makes: every acknowledged one, none twice. Exit code 1:
-it wasn't, and the directory is kept.
+a prefix of the commits makes: every acknowledged one, none twice. The reader
+that shares no code with the package has to find the same in the files. Exit
+code 1: it wasn't, or didn't, and the directory is kept.
 """
 # ruff: noqa: T201 - a program that reports to a person
 
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from aims import PHASES, Aim
@@ -31,6 +33,9 @@ from phases import Board, Phase, PhaseFileSystem
 from writers import THREADS, Model, batch_of, complaints, counts_in
 
 import journalkit
+
+sys.path.append(str(Path(__file__).parents[1] / "proof"))
+from second_reader import READER, judge_images
 
 SYNC_MODES: tuple[journalkit.Sync, ...] = ("always", "always", "always", "interval", "never")
 
@@ -150,7 +155,7 @@ class Killer:
         # One commit a thread may have been under way, and one may have been complete and not yet reported.
         most = [low + 1 for low in self._least]
         with journalkit.open(self._path, mode="r") as store:
-            found = complaints(store, self._model, self._least, most)
+            found = complaints(store, self._model, self._least, most) + second_opinion(self._path, store)
         self._least = list(self._model.counts)
         return found
 
@@ -160,7 +165,21 @@ class Killer:
             found = complaints(store, self._model, self._least, self._least)
             store.compact()
             store.check()
-            return found + complaints(store, self._model, self._least, self._least)
+            found += complaints(store, self._model, self._least, self._least)
+        with journalkit.open(self._path, mode="r") as store:
+            return found + second_opinion(self._path, store)
+
+
+def second_opinion(path: str, store: journalkit.Store) -> list[str]:
+    """Ask the independent reader about the files; return in what it differs from the open store."""
+    files = {entry.name: Path(entry.path).read_bytes() for entry in os.scandir(path) if entry.is_file()}
+    judgement = judge_images(files)
+    if judgement.verdict not in ("sound", "torn"):
+        return [f"the independent reader calls it {judgement.verdict}: {judgement.findings}"]
+    offsets = {READER.Reserved("offsets", name): value for name, value in store.offsets.items()}
+    if judgement.last_lsn != store.lsn or judgement.decoded() != dict(store.items()) | offsets:
+        return [f"the independent reader finds another state, at LSN {judgement.last_lsn}; the store is at {store.lsn}"]
+    return []
 
 
 def report(killer: Killer, kills: int, seconds: float) -> dict[str, object]:
