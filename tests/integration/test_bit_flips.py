@@ -3,15 +3,19 @@
 Never a wrong value, never a missing one, served as right. Every bit is turned
 over (a share of them, drawn by a fixed seed, unless the slow tests run), every
 file cut at every byte, wiped by sectors, exchanged, doubled, taken away,
-rolled back. Each is opened for reading and for writing, as a user would.
+rolled back. Each is opened for reading and for writing, as a user would, and
+judged by the reader that shares no code with the package.
 """
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import pytest
@@ -22,6 +26,9 @@ from journalkit.errors import CorruptionError
 from journalkit.format.names import DURABLE, LOCK, MANIFEST, RESERVE
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.testing import SimulatedClock
+
+sys.path.append(str(Path(__file__).parents[1] / "proof"))
+second_reader: Any = importlib.import_module("second_reader")
 
 STORE = "/store"
 SECTOR_BYTES = 512
@@ -140,6 +147,7 @@ class Trials:
         """Open once: an error has to name one of the damaged files."""
         fs = lay_out(files)
         refusal = self._read(fs, what) if self.mode == "r" else self._write(fs, what)
+        self._ask(files, what, damaged, is_refused=refusal is not None)
         if refusal is None:
             self.served += 1
             return
@@ -147,6 +155,18 @@ class Trials:
         assert _named(refusal) in damaged, f"{what}: the error names another file: {refusal}"
         # Who was refused finds every byte as it was; the lock's words are its owner's.
         assert {**take(fs), LOCK: b""} == {**files, LOCK: b""}, f"{what}: refused, and yet changed"
+
+    def _ask(self, files: Files, what: str, damaged: AbstractSet[str], *, is_refused: bool) -> None:
+        """Hear the independent reader: it has to refuse the same, and to serve the same."""
+        judgement = second_reader.judge_images(files)
+        assert (judgement.state is None) == is_refused, f"{what}: the readers differ: {judgement.findings}"
+        if is_refused:
+            assert judgement.refusal.file in damaged, f"{what}: the reader names another file: {judgement.refusal}"
+            return
+        state = self.specimen.state
+        offsets = {second_reader.READER.Reserved("offsets", name): value for name, value in state.offsets.items()}
+        assert judgement.last_lsn == state.lsn, what
+        assert judgement.decoded() == state.entries | offsets, what
 
     def _read(self, fs: MemoryFileSystem, what: str) -> CorruptionError | None:
         try:
