@@ -263,11 +263,10 @@ class Life:
         waiting, self._hold = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self._hold)
-            os.close(self._pipe)
-            _be(plan, pipe, waiting, counter)
+            _be(plan, pipe, waiting, counter, (self._pipe, self._hold))
         os.close(pipe)
         os.close(waiting)
+        os.read(self._pipe, 1)  # from here on it does nothing but wait: what is aimed at it hits what it is asked to do
         if not is_held:
             self.go()
 
@@ -300,12 +299,15 @@ class Life:
         return events
 
 
-def _be(plan: Plan, pipe: int, hold: int, counter: str | None) -> NoReturn:
+def _be(plan: Plan, pipe: int, hold: int, counter: str | None, not_ours: tuple[int, ...]) -> NoReturn:
     try:
         die_with_parent()
         gc.freeze()
-        os.read(hold, 1)
+        for descriptor in not_ours:
+            os.close(descriptor)
         writer = Writer(plan, pipe, Counter(counter) if counter else None)
+        os.write(pipe, b"+")
+        os.read(hold, 1)
         try:
             writer.run()
         except BaseException:  # noqa: BLE001 - whatever it is, the parent has to hear of it
