@@ -9,6 +9,7 @@ from pathlib import Path
 from fuzz import session
 from fuzz.session import Limits, Result
 from fuzz.target import Engine
+from fuzz.targets import CANARIES, TARGETS
 
 SMOKE_S = 2.0
 TARGET_S = 60.0
@@ -16,8 +17,6 @@ TARGET_S = 60.0
 
 def main() -> int:
     """Run what the command line names; 0 if that is as it should be, 1 if not."""
-    from fuzz.targets import CANARIES, TARGETS
-
     parser = argparse.ArgumentParser(
         prog="python -m fuzz",
         description="Hostile bytes for everything that reads them.",
@@ -47,8 +46,6 @@ def main() -> int:
 
 
 def _run(name: str, args: argparse.Namespace, seconds: float) -> Result:
-    from fuzz.targets import CANARIES
-
     engine: Engine | None = args.engine if name != "machine" else None
     # A canary has to loop and to eat before it is found: no need to wait as long as for the real ones.
     limits = Limits(input_s=1.0) if name in CANARIES else None

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 from fuzz.mutation import mutate
 from fuzz.notes import Notes
 from fuzz.target import INPUT_BYTES_MAX, Engine, Target
+from fuzz.targets import target_named
 
 FOUND = 3
 """The exit code of a process that wrote a finding down."""
@@ -209,8 +210,7 @@ def main(text: str) -> None:
         atheris = engine
         watching = atheris.instrument_imports(include=["journalkit"], enable_loader_override=False)
     with watching:
-        from fuzz.targets import ALL
-    target = ALL[order.target]
+        target = target_named(order.target)
     watch = Watch(order, target)
     _limit_memory(order)
     if order.files:

@@ -58,8 +58,8 @@ def unpack(data: bytes) -> list[Item]:
         middle = at + _HEAD.size + name_bytes
         name = data[at + _HEAD.size : middle].decode("utf-8", "surrogateescape")
         at = middle + content_bytes
-        folder, _, last = name.rpartition("/")
-        if last and folder in ("", names.QUARANTINE) and "\0" not in name and last not in (".", ".."):
+        last = name.rpartition("/")[2]
+        if last and name in (last, f"{names.QUARANTINE}/{last}") and "\0" not in name and last not in (".", ".."):
             items.setdefault(name, Item(name, data[middle:at], kind % 4))
     return list(items.values())
 

@@ -49,7 +49,7 @@ def _directory(**files: bytes) -> MemoryFileSystem:
 def segment_seeds(chance: Random) -> Iterable[bytes]:
     """Headers, seals and slots, and whole segments."""
     numbers = [chance.getrandbits(40) for _ in range(6)]
-    yield b"\0" + segment.SegmentHeader(SALT, STORE, chance.randbytes(16), *numbers, 0, 7).encode()
+    yield b"\0" + segment.SegmentHeader(SALT, STORE, chance.randbytes(16), 2, 5, 9, 7, 4, 8, 500, 7).encode()
     yield b"\1" + segment.encode_seal(3, 9)
     yield b"\2" + segment.DurableSlot(STORE, chance.randbytes(16), *numbers[:4]).encode()
     for name, data in golden_files():

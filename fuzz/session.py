@@ -30,6 +30,8 @@ NO_ATHERIS = (
     "atheris isn't installed here, so inputs are mutated blindly, not guided by coverage: pip install atheris "
     "(it has wheels for CPython 3.11 to 3.13 on Linux, x86_64)"
 )
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Directories are made and removed by the thousand: in memory where the platform has such a place."""
 _BEGIN_S = 90.0
 _END_S = 60.0
 _POLL_S = 0.1
@@ -133,9 +135,7 @@ def run(
 def _run(order: Order, bounds: Limits, notes: Notes, result: Result) -> None:
     path = [*sys.path, str(ROOT)]
     folder = Path(order.folder)
-    # Directories are made and removed by the thousand: in memory where the platform has such a place.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    scratch = tempfile.TemporaryDirectory(prefix="journalkit-fuzz-", dir=memory, ignore_cleanup_errors=True)
+    scratch = tempfile.TemporaryDirectory(prefix="journalkit-fuzz-", dir=MEMORY, ignore_cleanup_errors=True)
     with scratch as place, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(asdict(order) | {"path": path})],
