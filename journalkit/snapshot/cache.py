@@ -15,6 +15,7 @@ import itertools
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 OBJECT_BYTES = 33
@@ -91,10 +92,14 @@ class BlockCache:
         which may happen in the middle of a `put` of the same thread.
         """
         self._forgotten.append(table_id)
-        if self._lock.acquire(blocking=False):
-            try:
+        held: list[bool] = []
+        try:
+            # One C call takes the lock and notes it: interrupted in between, nobody would give it back.
+            held.extend(starmap(self._lock.acquire, ((False,),)))
+            if held == [True]:
                 self._sweep()
-            finally:
+        finally:
+            if held == [True]:
                 self._lock.release()
 
     def get(self, table_id: int, offset_bytes: int) -> Any:

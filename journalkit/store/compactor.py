@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
+from itertools import starmap
 
 from journalkit.clock import Clock
 from journalkit.errors import ClosedError, FencedError, JournalError, StorageError, StoreFullError
@@ -156,10 +157,14 @@ class Compactor:
 
     def rest(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` until no fold runs, and return whether that is so."""
-        if not self._one_at_a_time.acquire(timeout=timeout_s):
-            return False
-        self._one_at_a_time.release()
-        return True
+        held: list[bool] = []
+        try:
+            # One C call takes the lock and notes it: interrupted in between, nobody would give it back.
+            held.extend(starmap(self._one_at_a_time.acquire, ((True, timeout_s),)))
+            return held == [True]
+        finally:
+            if held == [True]:
+                self._one_at_a_time.release()
 
     # How
 
