@@ -205,6 +205,13 @@ class Mounted:
         finally:
             os.close(descriptor)
 
+    def turn_read_only(self) -> None:
+        """Have ext4 find itself damaged and refuse every write from now on; mount it with `errors=remount-ro` for that.
+
+        As when the power is cut, what wasn't on the device by then never will be.
+        """
+        _run("mount", "-o", "remount,abort", self.point)
+
     def copy(self, target: str) -> None:
         """Cut the power on a copy: `target` is the device as it is at one moment, while everything goes on."""
         with open(self.image, "rb") as source, open(target, "wb") as sink:
@@ -245,6 +252,13 @@ class Images:
             file.truncate(kind.size_bytes)
         _run(*kind.program, path)
         return path
+
+
+def mount_tmpfs(point: str, size: str) -> str:
+    """Mount a tmpfs of a size as `mount` spells it, and return where."""
+    os.makedirs(point, exist_ok=True)
+    _run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", point)
+    return point
 
 
 def _run(*command: str, check: bool = True) -> str:

@@ -41,7 +41,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A file system, how it is mounted, and how its power is cut: "shutdown", or a "copy" of the device."""
+    """A file system, how it is mounted, and how it is cut off.
+
+    By "shutdown", by a "copy" of the device, or, as an error of ext4 does it, by turning "read-only".
+    """
 
     kind: Kind
     options: str
@@ -63,6 +66,7 @@ WAYS: Final = (
     Way(EXT4, "dioread_lock,auto_da_alloc", "copy"),
     Way(EXT4_SMALL_BLOCKS, "data=ordered,noauto_da_alloc", "shutdown"),
     Way(EXT4_SMALL_BLOCKS, "data=writeback,nodelalloc", "copy"),
+    Way(EXT4, "errors=remount-ro", "read-only"),
     Way(XFS, "", "shutdown"),
     Way(XFS, "wsync", "shutdown"),
     Way(XFS, "", "copy"),
@@ -77,6 +81,7 @@ GOALS = (
     Goal("cuts on ext4", "  of them on ext4, under eight sets of mount options", 30, 500),
     Goal("cuts on xfs", "  of them on xfs", 10, 150),
     Goal("cuts on btrfs", "  of them on btrfs", 15, 250),
+    Goal("turned read-only", "file systems that turned read-only under a writer", 5, 50),
     Goal("torn tails", "  that left a torn tail, which was cut", None, None),
     Goal("acknowledged", "commits acknowledged before a cut, none lost", None, None),
 )
@@ -169,9 +174,12 @@ class Cutter:
             return [f"the life ended by itself with status {status}"]
         verdict = judge(self._path, self._model, tally, moment, repair=half(chance))
         if not verdict.wrong:
-            outcome.add("cuts")
-            outcome.add(f"cuts on {self._way.kind.filesystem}")
-            outcome.add(f"cuts by {self._way.cut}")
+            if self._way.cut == "read-only":
+                outcome.add("turned read-only")
+            else:
+                outcome.add("cuts")
+                outcome.add(f"cuts on {self._way.kind.filesystem}")
+                outcome.add(f"cuts by {self._way.cut}")
             outcome.add("acknowledged", max(0, moment.acknowledged - tally.base))
             outcome.add("torn tails", verdict.outcome == "torn tail")
             outcome.add("commits that a cut took", max(0, tally.base + tally.commits - verdict.lsn))
@@ -187,7 +195,10 @@ class Cutter:
             return moment, target
         self._tally.cut = 1
         moment = Moment.of(self._tally)
-        self._mounted.shut_down()
+        if self._way.cut == "read-only":
+            self._mounted.turn_read_only()
+        else:
+            self._mounted.shut_down()
         self._tally.cut = 2
         return moment, ""
 
