@@ -42,7 +42,7 @@ def some_flips(trials: flips.Trials, prefix: str, count: int) -> flips.Outcome:
     names = [name for name in trials.specimen.files if name.startswith(prefix)]
     for _ in range(count):
         name = chance.choice(names)
-        trials.flip(name, chance.randrange(len(trials.specimen.files[name].rstrip(b"\0"))), 1, write=False)
+        trials.flip(flips.Place(name, chance.randrange(len(trials.specimen.files[name].rstrip(b"\0"))), 1))
     return trials.outcome
 
 
@@ -62,7 +62,7 @@ def test_a_record_that_nobody_was_promised_goes_alone() -> None:
     name, weak = specimen.weak
     trials = flips.Trials(specimen)
     for at in range(weak.start, weak.start + 60):
-        trials.flip(name, at, at % 8, write=at % 20 == 0)
+        trials.flip(flips.Place(name, at, at % 8, write=at % 20 == 0))
     assert trials.outcome.failures == []
     assert trials.outcome.counts["served"] == 60
 
@@ -86,15 +86,17 @@ def test_a_full_run_turns_every_bit_once() -> None:
 
 def test_a_small_run_reaches_the_goals_and_every_file() -> None:
     """A run that can't reach its goal would only be noticed at its end."""
-    total = 0
+    written = examined = 0
     for kind in flips.KINDS:
         specimen = flips.make(kind)
         parts = [unit.arguments for unit in flips.units("ci", 1) if unit.arguments["kind"] == kind]
         tried = {place for one in parts for place in flips.places(specimen, one["part"], one["parts"], "ci", 1)}
-        assert {name for name, *_ in tried} == set(specimen.files)
+        assert {place.name for place in tried} == set(specimen.files)
         assert len(tried) >= 15_000
-        total += sum(write for *_, write in tried)
-    assert total >= 800
+        written += sum(place.write for place in tried)
+        examined += sum(place.examine for place in tried)
+    assert written >= 800
+    assert examined >= 9_500
 
 
 def test_a_package_that_checks_no_checksum_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
