@@ -28,7 +28,7 @@ GOALS: Final = (
     Goal("device errors", "writes, flushes and reads of a device that failed under a store", ci=20, full=200),
 )
 
-_TRIES: Final = 4
+_TRIES: Final = 3
 _ROUNDS: Final[dict[Size, int]] = {"ci": 1, "full": 9}
 _LAST_NTH: Final = {"write": 40, "flush": 25, "read": 12}
 

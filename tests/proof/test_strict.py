@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from fault_writer import Canary
 from fuse_daemon import running
 from mounts import apart
 from units import Outcome, Unit
+
+from journalkit.fs.posix import PosixFileSystem
+from journalkit.testing.contract import FILESYSTEM_CONTRACT
 
 pytestmark = [
     pytest.mark.root,
@@ -77,6 +81,31 @@ def test_the_mount_keeps_what_was_synced_and_nothing_else_for_sure() -> None:
     assert names == {("named",), ("named", "nameless")}
     assert contents == {b"synced", b"SYNCED"}
     assert (seen, on_device) == (b"SYNCED", b"synced")
+
+
+def broken_claims(folder: str) -> dict[str, str]:
+    """Hold the contract of file systems for the real one on the mount; return what is broken and how."""
+    broken = {}
+    with running("strict_mount.py", folder) as daemon:
+        for claim, hold in FILESYSTEM_CONTRACT.items():
+            daemon.ask("make", name=claim)
+            root = os.path.join(daemon.point, claim, "root")
+            os.mkdir(root)
+            try:
+                hold(PosixFileSystem(), root)
+            except Exception:  # noqa: BLE001 - whatever it is, it is told
+                broken[claim] = traceback.format_exc(limit=-2)
+    return broken
+
+
+def test_the_real_file_system_holds_its_contract_on_the_mount() -> None:
+    """What is proved on it is worth as much as it is like any other file system.
+
+    But for one claim: FUSE asks a daemon by name, so an open file that has none any more has no status.
+    """
+    broken = apart(broken_claims)
+    assert broken.keys() == {"a_lock_whose_file_was_replaced_knows_it"}
+    assert "Stale file handle" in broken.popitem()[1]
 
 
 def powerless(folder: str) -> tuple[list[int], list[int]]:
