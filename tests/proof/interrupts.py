@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sent
-from interrupt_paths import PATHS, Path, put, state
+from interrupt_paths import BIG, PATHS, Path, put, state
 from places import Hang, Interrupter, elsewhere, limited
 from units import Goal, Outcome, Size, Unit
 
@@ -194,7 +194,7 @@ def _act(run: Run, handle: Any) -> None:
 def _judge(run: Run, handle: Any) -> None:
     """Hold what is promised: at once, after going on, and after close and open."""
     possible = run.states[run.acknowledged : run.acknowledged + 2]
-    cut, shown = run.disk.crash("none"), None
+    cut, at_the_end = run.disk.crash("none"), None
     _expect(run, _recovered(run, cut), run.states[run.durable : run.acknowledged + 2], "after a power cut", kept=())
     logged = _recovered(run, run.disk.process_crash())
     _expect(run, logged, possible, "after a crash of the process")
@@ -202,12 +202,12 @@ def _judge(run: Run, handle: Any) -> None:
         shown = elsewhere(lambda: state(handle))
         _expect(run, shown, possible, "in memory")
         if run.path.fault is None and len(run.interrupter.fired) == 1 and shown != logged:
-            run.complain(f"the log says {logged}, the handle showed {shown}")
+            run.complain(f"the log says {_short(logged)}, the handle showed {_short(shown)}")
         _go_on(run, handle)
         cut = run.disk.crash("none")
         _expect(run, _recovered(run, cut), run.states[run.durable : run.acknowledged + 2], "going on, then a power cut")
         if run.path.fault is None:
-            shown = elsewhere(lambda: state(handle))
+            at_the_end = elsewhere(lambda: state(handle))
     _close(run, handle)
     if run.path.fault is not None:
         possible = run.states[run.durable : run.acknowledged + 2]
@@ -215,8 +215,8 @@ def _judge(run: Run, handle: Any) -> None:
     again = run.open()
     found = state(again)
     _expect(run, found, possible, "after close and open")
-    if shown not in (None, found):
-        run.complain(f"the log says {found}, the handle showed {shown}")
+    if at_the_end not in (None, found):
+        run.complain(f"the log says {_short(found)}, the handle showed {_short(at_the_end)}")
     if not run.path.is_journal:
         again.check()
     again.close()
@@ -274,6 +274,10 @@ def _expect(run: Run, found: Any, possible: list[Any], when: str, *, kept: Seque
         later = [key for key in _LATER if key in found[0]]
         rest = ({key: value for key, value in found[0].items() if key not in _LATER}, found[1])
     if rest not in possible:
-        run.complain(f"{when} there is {rest}, not one of {possible}")
+        run.complain(f"{when} there is {_short(rest)}, not one of {[_short(each) for each in possible]}")
     if missing := set(run.later if kept is None else kept) - set(later):
         run.complain(f"{when} {missing} is missing, which was acknowledged")
+
+
+def _short(found: Any) -> str:
+    return repr(found).replace(repr(BIG), "BIG")
