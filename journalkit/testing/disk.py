@@ -219,6 +219,11 @@ class SimulatedDisk:
         with self._state.guard:
             self._state.plan.remount(read_only_from=None)
 
+    def mend(self) -> None:
+        """Let nothing go wrong from now on that was asked for earlier; what a failed sync lost stays lost."""
+        with self._state.guard:
+            self._state.plan.mend()
+
     def stop_after(self, count: int) -> None:
         """Cut the power when the count-th mutating operation from now on begins.
 

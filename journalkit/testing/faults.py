@@ -87,6 +87,13 @@ class FaultPlan:
         """Arrange for the file system to be read-only from so many mutating operations on, or never (None)."""
         self._read_only_from = None if read_only_from is None else self.operation_count + _counted(read_only_from) - 1
 
+    def mend(self) -> None:
+        """Forget every fault that is still to come; the power, once it is gone, stays away."""
+        self._errors.clear()
+        self._short_writes.clear()
+        self._astray.clear()
+        self._read_only_from = None
+
     def stop_after(self, count: int) -> None:
         """Arrange for the power to go when the count-th mutating operation begins."""
         self._last_operation = self.operation_count + _counted(count) - 1

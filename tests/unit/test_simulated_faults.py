@@ -107,6 +107,23 @@ def test_a_fault_without_end_goes_on() -> None:
     assert disk.list("/") == []
 
 
+def test_a_mended_disk_does_what_it_is_told() -> None:
+    """What a program does when the fault is gone is half of every proof."""
+    disk, file = disk_with(b"old")
+    disk.fail("pwrite", 1, errno.EIO, times=None)
+    disk.short_write(1, 1)
+    disk.misdirect_write(1, 0)
+    disk.remount_read_only(nth=2)
+    with pytest.raises(OSError):
+        file.pwrite(b"new", 0)
+    with pytest.raises(OSError):
+        file.sync()
+    disk.mend()
+    assert file.pwrite(b"new", 0) == 3
+    file.sync()
+    assert disk.crash(keep="none").read_bytes("/a") == b"new"
+
+
 @pytest.mark.parametrize(
     "operation",
     [
