@@ -8,7 +8,7 @@ after it is the fold of the first n commits, and of those the first
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from journalkit import ABSENT
@@ -145,6 +145,10 @@ class History:
             offsets.update(commit.offsets)
             self._states.append(State(entries, offsets))
         return self._states[lsn]
+
+    def copy(self) -> History:
+        """Return the history as it is now, without the open store."""
+        return replace(self, handle=None, _commits=list(self._commits), _states=list(self._states))
 
     def tell(self, last: int = 6) -> str:
         """Return the last commits, one a line, with what was promised of them."""

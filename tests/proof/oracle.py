@@ -30,7 +30,7 @@ from journalkit.errors import JournalError, StoreNotFoundError
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
 from journalkit.testing import SimulatedClock, SimulatedDisk
 
-__all__ = ["STORE", "Commit", "History", "Judgement", "State", "files_of", "judge", "judged"]
+__all__ = ["STORE", "Commit", "History", "Judgement", "State", "files_of", "judge", "judged", "opened"]
 
 SecondOracle: TypeAlias = Callable[[Mapping[str, bytes], History, tuple[str, ...]], list[str]]
 """An independent reader: given a store's files, its history and the verdicts allowed, it returns complaints."""
@@ -106,6 +106,22 @@ def files_of(fs: ReadableFileSystem, path: str) -> dict[str, bytes]:
     return found
 
 
+def opened(
+    fs: FileSystem,
+    path: str,
+    history: History,
+    mode: Literal["rw", "r"] = "rw",
+    *,
+    clock: Clock | None = None,
+    seed: int = 0,
+) -> Any:
+    """Open the store or the journal at a path, as the history says, without threads of its own."""
+    hands = clock if clock is not None else SimulatedClock(seed=seed)
+    if history.kind == "journal":
+        return journalkit.open_journal(path, mode=mode, fs=fs, clock=hands)
+    return journalkit.open(path, mode=mode, compaction="manual", fs=fs, clock=hands)
+
+
 class _RefusedError(Exception):
     """The store didn't open: nothing further can be asked."""
 
@@ -152,7 +168,7 @@ class _Court:
     def _writing(self, fs: FileSystem) -> Iterator[Any]:
         """Open for writing; on a simulated disk the process is gone afterwards, elsewhere the store is closed."""
         try:
-            store = self._open(fs, "rw")
+            store = opened(fs, self.path, self.history, clock=self.clock)
         except JournalError as error:
             raise _RefusedError(f"the open for writing was refused: {_named(error)}") from error
         yield store
@@ -174,17 +190,12 @@ class _Court:
             return self.fs.operation_count
         return files_of(self.fs, self.path) if self.fs.status(self.path) is not None else None
 
-    def _open(self, fs: FileSystem, mode: Literal["rw", "r"]) -> Any:
-        if self.history.kind == "journal":
-            return journalkit.open_journal(self.path, mode=mode, fs=fs, clock=self.clock)
-        return journalkit.open(self.path, mode=mode, compaction="manual", fs=fs, clock=self.clock)
-
     # -- what must hold -------------------------------------------------------------------------
 
     def _look(self, fs: FileSystem, when: str) -> int | None:
         """Read the store as a reader does; return its LSN, None if there rightly is none."""
         try:
-            with self._open(fs, "r") as store:
+            with opened(fs, self.path, self.history, "r", clock=self.clock) as store:
                 return self._legal(store, f"read {when}", knows_metadata=True)
         except StoreNotFoundError as error:
             if self.history.exists:
@@ -232,7 +243,7 @@ class _Court:
         state = self.history.state(lsn)
         extra = {lsn + 1: EXTRA} if self.history.kind == "journal" else {EXTRA: lsn}
         try:
-            with self._open(fs, "r") as store:
+            with opened(fs, self.path, self.history, "r", clock=self.clock) as store:
                 if store.lsn != lsn + 1:
                     self._say(f"behind LSN {lsn} one more commit was durable, and the store ends at LSN {store.lsn}")
                 expected = State(state.entries | extra, state.offsets)
