@@ -24,7 +24,7 @@ from typing import Literal
 
 from journalkit.fs.interface import FileStatus
 from journalkit.fs.tree import FileNode
-from journalkit.testing.faults import Place
+from journalkit.testing.faults import Place, Share
 from journalkit.testing.handles import SimulatedFile, SimulatedLock
 from journalkit.testing.medium import SECTOR_BYTES, Chooser, Link, Rename, Unlink, chooser
 from journalkit.testing.state import DiskState
@@ -173,8 +173,8 @@ class SimulatedDisk:
         with self._state.guard:
             self._state.plan.fail(operation, nth, error, times=times, path_contains=path_contains)
 
-    def short_write(self, nth: int, count_bytes: int, *, path_contains: str = "") -> None:
-        """Make the nth `pwrite` from now on take at most `count_bytes`."""
+    def short_write(self, nth: int, count_bytes: int | Share, *, path_contains: str = "") -> None:
+        """Make the nth `pwrite` from now on take at most `count_bytes`, or what a function makes of its length."""
         with self._state.guard:
             self._state.plan.short_write(nth, count_bytes, path_contains=path_contains)
 

@@ -7,10 +7,10 @@ as the methods of `journalkit.fs.interface` are, `describe` being a lock's.
 from __future__ import annotations
 
 import errno
-import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 MUTATING = frozenset(
     {
@@ -23,6 +23,10 @@ OPERATIONS = MUTATING | {
 }  # fmt: skip
 NOT_READ_ONLY = MUTATING | {"open_write"}
 """What a read-only mount refuses: opening for writing too, although it changes nothing."""
+
+
+Share: TypeAlias = Callable[[int], int]
+"""Given how many bytes a write has returns how many of them it takes."""
 
 
 class PowerCut(BaseException):
@@ -60,7 +64,7 @@ class FaultPlan:
         self.operation_count = 0
         self.lines: list[str] = []
         self._errors: list[tuple[_Window, int]] = []
-        self._short_writes: list[tuple[_Window, int]] = []
+        self._short_writes: list[tuple[_Window, int | Share]] = []
         self._astray: list[tuple[_Window, Place]] = []
         self._last_operation: int | None = None
         self._read_only_from: int | None = None
@@ -73,7 +77,7 @@ class FaultPlan:
             raise ValueError(f"no such operation: {operation!r}; there are {', '.join(sorted(OPERATIONS))}")
         self._errors.append((_Window(operation, path_contains, _counted(nth), times), error))
 
-    def short_write(self, nth: int, count_bytes: int, *, path_contains: str) -> None:
+    def short_write(self, nth: int, count_bytes: int | Share, *, path_contains: str) -> None:
         """Arrange for a pwrite to take only some of its bytes."""
         self._short_writes.append((_Window("pwrite", path_contains, _counted(nth), 1), count_bytes))
 
@@ -142,7 +146,7 @@ class FaultPlan:
     def taken(self, path: str, count_bytes: int) -> int:
         """Return how many bytes the write just begun takes."""
         limits = [limit for window, limit in self._short_writes if window.hits("pwrite", path)]
-        taken = min([count_bytes, *itertools.islice(limits, 1)])
+        taken = min([count_bytes, *(each(count_bytes) if callable(each) else each for each in limits[:1])])
         if taken < count_bytes:
             self.fault_count += 1
             self.lines[-1] += f" -> {taken} bytes"

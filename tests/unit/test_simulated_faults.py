@@ -187,6 +187,8 @@ def test_a_short_write_takes_only_so_much() -> None:
     disk.short_write(1, 0, path_contains="/elsewhere")
     assert [file.pwrite(b"abcdef", 0), file.pwrite(b"ABCDEF", 0), file.pwrite(b"ab", 0)] == [6, 3, 2]
     assert disk.read_bytes("/a") == b"abCdef"
+    disk.short_write(1, lambda count_bytes: count_bytes // 2)
+    assert file.pwrite(b"xxxx", 0) == 2
 
 
 # -- power, room, rot ------------------------------------------------------------------------------
