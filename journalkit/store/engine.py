@@ -7,7 +7,7 @@ a reader's has layers and nothing that could change a byte.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from journalkit.clock import Clock
 from journalkit.format.manifest import Manifest
@@ -54,6 +54,8 @@ def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Option
     layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
     opened = open_for_writing(fs, path, request, cache, clock, replay, layers.apply)
     layers.load(replay.entries, opened.tables, lsn=opened.log.last_lsn, payload_bytes=replay.payload_bytes)
+    # From here on the tables are the layers': held here too, a pruned one would keep its room until the close.
+    opened = replace(opened, tables=())
     rate = REPLAY_BYTES_PER_S
     if replay.payload_bytes >= _MEASURABLE_BYTES and opened.report.seconds > 0:
         rate = int(replay.payload_bytes / opened.report.seconds)
