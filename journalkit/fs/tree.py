@@ -15,6 +15,7 @@ import itertools
 import os
 import posixpath
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from journalkit.fs.interface import FileStatus
@@ -167,5 +168,7 @@ class Tree:
         target_directory.entries[target_name] = node
 
 
-def _names(path: str) -> list[str]:
-    return [name for name in posixpath.normpath(path).split("/") if name not in ("", ".")]
+@lru_cache(maxsize=1024)
+def _names(path: str) -> tuple[str, ...]:
+    """Return the names in a path. Remembered: a store asks for the same few over and over."""
+    return tuple(name for name in posixpath.normpath(path).split("/") if name not in ("", "."))
