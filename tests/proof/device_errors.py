@@ -69,7 +69,7 @@ def fail_some(folder: str, *, place: Place, seed: int, faults: int, canary: Cana
             return Outcome(failures=[f"{place.name}: {fault}" for fault in first.faults])
         history = first.at(float("inf"))
         for _ in range(faults):
-            kind = chance.choice(("write", "write", "flush", "flush", "read"))
+            kind = chance.choice(("write", "write", "read", *(("flush", "flush") if place.tells_of_flushes else ())))
             nth = 1 + int(chance.random() ** 2 * _LAST_NTH[kind])
             fault = Fault(kind, nth, chance.choice((1, 1, None)), kind == "write" and chance.random() < 0.3)
             plan = Plan(path, chance.getrandbits(30), segment_bytes_max=chance.choice((8192, 65_536)), canary=canary)

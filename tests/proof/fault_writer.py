@@ -14,6 +14,7 @@ shows wrongly, is said as a fault.
 from __future__ import annotations
 
 import ast
+import errno
 import gc
 import os
 import random
@@ -32,7 +33,7 @@ from mounts import die_with_parent
 from oracle import judge
 
 import journalkit
-from journalkit.errors import StorageError, StoreFullError
+from journalkit.errors import CorruptionError, StorageError, StoreFullError
 from journalkit.fs.posix import PosixFile, PosixFileSystem
 
 Canary = Literal["", "early", "unsynced", "unnamed", "deaf"]
@@ -164,6 +165,11 @@ class Writer:
             except StoreFullError as error:
                 self.say("full", text=str(error))
             except StorageError as error:
+                self.say("failed", text=str(error))
+            except CorruptionError as error:
+                # What a device can't give back is damaged, and an open says so; any other damage is a fault.
+                if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO):
+                    raise
                 self.say("failed", text=str(error))
             if left <= 0:
                 break

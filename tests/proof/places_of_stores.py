@@ -9,12 +9,17 @@ from mounts import BTRFS, EXT4, EXT4_SMALL_BLOCKS, XFS, Kind
 
 
 class Place(NamedTuple):
-    """A file system, how it is mounted, and where it bears that a write to its device is torn."""
+    """A file system, how it is mounted, where it bears that a write to its device is torn, and what it conceals.
+
+    One that doesn't tell of failed flushes lets fsync return as if all were
+    well: no program on it can know what is durable once its device fails.
+    """
 
     name: str
     kind: Kind
     options: str = ""
     tears_at: tuple[int, ...] = (SECTOR_BYTES, BLOCK_BYTES)
+    tells_of_flushes: bool = True
 
 
 _BLOCKS: Final = (BLOCK_BYTES,)
@@ -25,7 +30,7 @@ PLACES: Final = {
         Place("ext4", EXT4),
         Place("ext4 writeback", EXT4, "data=writeback,nodelalloc"),
         Place("ext4 journal", EXT4, "data=journal"),
-        Place("ext4 async", EXT4, "data=writeback,journal_async_commit"),
+        Place("ext4 async", EXT4, "data=writeback,journal_async_commit", tells_of_flushes=False),
         Place("ext4 1k", EXT4_SMALL_BLOCKS),
         Place("xfs", XFS),
         Place("xfs wsync", XFS, "wsync"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from functools import partial
 from pathlib import Path
 
 import device_errors
@@ -11,9 +13,10 @@ import pytest
 import reorderings
 from block_device import BLOCK_BYTES, SECTOR_BYTES, Operation
 from fault_writer import Story
+from fuse_daemon import running
 from history import History
-from mounts import lacking
-from places_of_stores import PLACES
+from mounts import Images, apart, lacking
+from places_of_stores import PLACES, Place
 from recordings import KEPT, LOST, TORN, Cut, Recording, chosen
 from units import Outcome, Unit
 
@@ -53,6 +56,37 @@ def test_a_failing_device_brings_contract_errors_and_costs_nothing_promised(plac
 def test_a_store_that_ignores_errors_of_its_syncs_is_found_out() -> None:
     """What the device refused is gone, whatever the page cache shows."""
     assert proved("ext4", faults=8, canary="deaf").failures
+
+
+def syncs(folder: str, *, place: Place) -> list[bool]:
+    """Write and sync on a device that flushes no more; return which of it seemed to work."""
+    images, worked = Images(folder), []
+    with running("block_device.py", folder) as daemon:
+        mounted = device_errors.mount(daemon, place, images.fresh(place.kind), images.point())
+        with (Path(mounted.point) / "file").open("wb", buffering=0) as file:
+            os.fsync(file.fileno())
+            daemon.ask("fail", kind="flush", nth=1, times=None)
+            for _ in range(4):
+                try:
+                    file.write(bytes(5000))
+                    os.fdatasync(file.fileno())
+                except OSError:
+                    worked.append(False)
+                else:
+                    worked.append(True)
+            daemon.ask("end_faults")
+        mounted.unmount()
+    return worked
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("place", ["ext4", "ext4 async", "xfs", "btrfs"])
+def test_every_file_system_but_one_tells_of_a_flush_that_failed(place: str) -> None:
+    """With journal_async_commit ext4 forgets the answer: acknowledged is not durable there once a device fails."""
+    if reason := fuse_daemon.lacking() or lacking(PLACES[place].kind):
+        pytest.skip(reason)
+    worked = apart(partial(syncs, place=PLACES[place]))
+    assert worked == [not PLACES[place].tells_of_flushes] * 4
 
 
 def block(number: int, count: int = 1) -> Operation:
