@@ -277,7 +277,11 @@ def units(size: Size, seed: int) -> Sequence[Unit]:
     """Return parts of both stores, each a share of all windows."""
     parts = PARTS[size]
     return [
-        Unit(f"{kind}-{part + 1}-of-{parts}", {"kind": kind, "part": part, "parts": parts, "seed": seed, "size": size})
+        Unit(
+            f"{kind}-{part + 1}-of-{parts}",
+            {"kind": kind, "part": part, "parts": parts, "seed": seed, "size": size},
+            timeout_s=900,
+        )
         for kind in KINDS
         for part in range(parts)
     ]
