@@ -3,19 +3,30 @@
 Everything here reads and nothing writes, by the same scan and plan that open a
 store. It judges all of it: every snapshot, not only the one that recovery
 would take, and every byte if asked to. Without a sound manifest nothing says
-what belongs to the store; then files are told by what can be salvaged of them.
+what belongs to the store: `journalkit.cli.remains`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from journalkit.cli.shown import range_text
-from journalkit.cli.terminal import count, span
+from journalkit.cli.terminal import count
+from journalkit.cli.verdicts import (
+    NOTHING,
+    FileVerdict,
+    Verdict,
+    blamed,
+    segment_holds,
+    segment_survives,
+    size_of,
+    torn,
+    worst,
+)
 from journalkit.clock import SystemClock
 from journalkit.errors import CorruptionError
 from journalkit.format import names
@@ -28,37 +39,24 @@ from journalkit.format.table import TableInfo
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.log.durable import read_durable
 from journalkit.recovery.damage import Damage
+from journalkit.recovery.diagnosis import Finding, is_foreign_manifest
+from journalkit.recovery.findings import Examiner
 from journalkit.recovery.look import require_manifest
-from journalkit.recovery.plan import Cut, Plan, RecoveryMode, make_plan, permit
-from journalkit.recovery.salvage import take_stock
-from journalkit.recovery.salvage_tables import read_remains
+from journalkit.recovery.plan import Plan, RecoveryMode, make_plan, permit
+from journalkit.recovery.salvage import FOREIGN_MANIFEST
+from journalkit.recovery.salvage_tables import TableRemains, read_remains
 from journalkit.recovery.scan import LogScan, SegmentScan, scan_log
 from journalkit.recovery.snapshots import SMALL_BYTES
 from journalkit.recovery.strays import Strays, find_strays
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
 
-Verdict: TypeAlias = Literal["sound", "torn tail", "damaged", "unjudged"]
 Advance: TypeAlias = "Callable[[int], None]"
 
 ANY_LSN: Final = 1 << 64
 """Above every LSN: no part of the log is asked for by itself."""
 _RANGES_SHOWN: Final = 3
 _LOOK_AGAIN_S: Final = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class FileVerdict:
-    """One file: what it holds, whether it is sound, and if not where, why, and what survives."""
-
-    name: str
-    size_bytes: int
-    verdict: Verdict
-    holds: str
-    reason: str = ""
-    offset_bytes: int | None = None
-    lsn: int | None = None
-    survives: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +101,12 @@ class Examination:
         )
 
 
-def worst(files: Iterable[FileVerdict]) -> Verdict:
-    """Return what the verdicts of a directory's files come to."""
-    found = {file.verdict for file in files}
-    if "damaged" in found:
-        return "damaged"
-    return "torn tail" if "torn tail" in found else "sound"
-
-
 def examine(
     fs: ReadableFileSystem,
     directory: str,
     *,
     deep: bool,
+    causes: bool = False,
     from_lsn: int = ANY_LSN,
     advance: Advance = lambda _amount: None,
 ) -> Examination:
@@ -125,12 +116,13 @@ def examine(
         fs: Where to look.
         directory: The store's directory.
         deep: Read and check every byte, instead of what opening would read.
+        causes: Look further where something is damaged, for what happened there.
         from_lsn: Read the log from this record on, also where opening wouldn't.
         advance: Told of the bytes of each file that was looked at.
 
     Raises:
         StoreNotFoundError, UsageError: There is nothing of ours, or the path is a file.
-        CorruptionError: There is no sound manifest: `list_remains` tells what there is.
+        CorruptionError: There is no sound manifest: `cli.remains` tells what there is.
         UnsupportedFormatError: A later version wrote it.
         OSError: The files can't be read.
     """
@@ -138,7 +130,7 @@ def examine(
     while True:
         manifest = require_manifest(fs, directory)
         try:
-            found = _Look(fs, directory, manifest, advance, deep=deep, from_lsn=from_lsn).run()
+            found = _Look(fs, directory, manifest, advance, deep=deep, causes=causes, from_lsn=from_lsn).run()
         except FileNotFoundError:
             # Pruned between two looks. Gone again in the same generation, it is gone.
             if seen == manifest.generation:
@@ -163,16 +155,20 @@ class _Look:
         advance: Advance,
         *,
         deep: bool,
+        causes: bool,
         from_lsn: int,
     ) -> None:
         self._fs = fs
         self._directory = directory
         self._manifest = manifest
         self._deep = deep
+        self._causes = causes
         self._from_lsn = from_lsn
         self._advance = advance
         self._cache = BlockCache(0)
         self._senseless: list[Damage] = []
+        self._examiner = Examiner(fs, directory, manifest)
+        self._findings: list[Finding] = []
 
     def run(self) -> Examination:
         """Return what was found."""
@@ -196,9 +192,14 @@ class _Look:
         strays = find_strays(fs, directory, manifest)
         plan = make_plan(manifest, scan, strays, snapshot_lsn=base_lsn)
         plan = replace(plan, damage=(*plan.damage, *self._senseless))
+        self._refuse_foreign_manifest(plan, slot)
+        if self._causes:
+            self._findings += self._examiner.log(scan, plan.damage)
+            self._findings = self._examiner.look_further(self._findings)
         files = [self._manifest_verdict(plan), *(self._segment(segment, plan) for segment in scan.segments)]
         files += [self._stray(found) for found in strays.damage]
         files += tables.values()
+        files = [self._with_findings(file) for file in files]
         return Examination(
             directory=directory,
             files=tuple(files),
@@ -210,6 +211,20 @@ class _Look:
             strays=strays,
             slot=slot,
         )
+
+    def _refuse_foreign_manifest(self, plan: Plan, slot: DurableSlot | None) -> None:
+        """Raise if the manifest is the one file that isn't of this store: it judges nobody then."""
+        if plan.damage and is_foreign_manifest(self._manifest, self._examiner.census, slot):
+            raise CorruptionError(FOREIGN_MANIFEST, path=os.path.join(self._directory, names.MANIFEST))
+
+    def _with_findings(self, file: FileVerdict) -> FileVerdict:
+        mine = tuple(found for found in self._findings if found.file == file.name)
+        if not mine:
+            return file
+        if file.verdict != "damaged":
+            # Another file's damage says so: a segment that is newer than the manifest.
+            file = replace(file, verdict="damaged", reason=mine[0].cause.proof)
+        return replace(file, findings=mine)
 
     def _check_sense(self, frame: Frame) -> None:
         """Note a record that passes its checksums and can't be replayed."""
@@ -228,27 +243,29 @@ class _Look:
         manifest = self._manifest
         file = FileVerdict(
             names.MANIFEST,
-            _size(self._fs, self._directory, names.MANIFEST),
+            size_of(self._fs, self._directory, names.MANIFEST),
             "sound",
             f"generation {manifest.generation}, epoch {manifest.epoch}",
         )
-        return _blamed(file, [damage for damage in plan.damage if damage.file == names.MANIFEST])
+        return blamed(file, [damage for damage in plan.damage if damage.file == names.MANIFEST])
 
     def _segment(self, segment: SegmentScan, plan: Plan) -> FileVerdict:
         name = names.segment_name(segment.entry.number)
         self._advance(segment.size_bytes)
-        file = FileVerdict(name, segment.size_bytes, "sound", _segment_holds(segment))
+        file = FileVerdict(name, segment.size_bytes, "sound", segment_holds(segment))
         found = [damage for damage in plan.damage if damage.file == name]
         if found:
-            return replace(_blamed(file, found), survives=_segment_survives(segment))
+            elsewhere = self._elsewhere(name)
+            survives = elsewhere if elsewhere != NOTHING else segment_survives(segment, self._examiner.whole(name))
+            return replace(blamed(file, found), survives=survives)
         for cut in plan.cuts:
             if cut.segment == segment.entry.number:
-                return _torn(file, cut, segment)
+                return torn(file, cut, segment)
         return file
 
     def _stray(self, damage: Damage) -> FileVerdict:
-        file = FileVerdict(damage.file, _size(self._fs, self._directory, damage.file), "damaged", "records")
-        return replace(_blamed(file, [damage]), survives="its whole records, by `journalkit salvage`")
+        file = FileVerdict(damage.file, size_of(self._fs, self._directory, damage.file), "damaged", "records")
+        return blamed(file, [damage])
 
     def _table(self, info: TableInfo, lsn: int) -> FileVerdict:
         name = names.table_name(info.number)
@@ -266,107 +283,33 @@ class _Look:
             reason = (
                 "the table is missing" if error.errno == errno.ENOENT else f"the table can't be read ({error.strerror})"
             )
-            return replace(file, verdict="damaged", reason=reason, survives="nothing of it")
+            survives = self._examine_table(info, file, None, reason)
+            return replace(file, verdict="damaged", reason=reason, survives=survives)
         except CorruptionError as error:
             return self._damaged_table(file, info, error)
         finally:
             self._advance(info.size_bytes)
         return file
 
+    def _examine_table(self, info: TableInfo, file: FileVerdict, remains: TableRemains | None, reason: str) -> str:
+        """Look for what happened to a table, if causes are asked for; return what survives of it elsewhere."""
+        if self._causes:
+            self._findings += self._examiner.table(info, file.name, remains, reason)
+        return self._elsewhere(file.name)
+
+    def _elsewhere(self, name: str) -> str:
+        place = self._examiner.elsewhere(name)
+        return f"all of it, under the name {place}" if place else NOTHING
+
     def _damaged_table(self, file: FileVerdict, info: TableInfo, error: CorruptionError) -> FileVerdict:
         """Tell which keys are lost, in the words of whoever stored them."""
         remains = read_remains(self._fs, self._directory, file.name, info)
-        reason, at = remains.faults[0] if remains.faults else (error.reason, error.offset_bytes)
+        reason, at = remains.faults[0][:2] if remains.faults else (error.reason, error.offset_bytes)
+        elsewhere = self._examine_table(info, file, remains, error.reason)
+        if elsewhere != NOTHING:
+            return replace(file, verdict="damaged", reason=reason, offset_bytes=at, survives=elsewhere)
         survives = f"{remains.entry_count:,} of {count(info.entry_count, 'entry')}"
         if remains.entry_count and remains.lost:
             survives += "; lost: " + "; ".join(" to ".join(range_text(keys)) for keys in remains.lost[:_RANGES_SHOWN])
             survives += "; ..." * (len(remains.lost) > _RANGES_SHOWN)
         return replace(file, verdict="damaged", reason=reason, offset_bytes=at, survives=survives)
-
-
-def list_remains(
-    fs: ReadableFileSystem, directory: str, error: CorruptionError, advance: Advance
-) -> tuple[FileVerdict, ...]:
-    """Return a verdict on each file of a store whose manifest can't be had, which is what `error` says."""
-    remains = take_stock(fs, directory, advance)
-    files = [
-        FileVerdict(
-            names.MANIFEST,
-            _size(fs, directory, names.MANIFEST),
-            "damaged",
-            "what is live",
-            error.reason,
-            error.offset_bytes,
-            survives="what `journalkit salvage` finds in the other files",
-        )
-    ]
-    for segment in remains.segments:
-        holds = count(segment.records, "whole record")
-        if segment.records:
-            holds += f", {span(segment.first_lsn, segment.last_lsn)}"
-        files.append(_unjudged(segment.name, segment.size_bytes, holds, segment.faults))
-    for table in remains.tables:
-        holds = f"{count(table.entry_count, 'intact entry')} at LSN {table.lsn}"
-        files.append(_unjudged(table.name, table.size_bytes, holds, table.faults))
-    files += [
-        FileVerdict(name, _size(fs, directory, name), "damaged", "", "the file is another store's, or a copy")
-        for name in remains.foreign
-    ]
-    return tuple(files)
-
-
-def _unjudged(name: str, size_bytes: int, holds: str, faults: list[tuple[str, int]]) -> FileVerdict:
-    if not faults:
-        return FileVerdict(name, size_bytes, "unjudged", holds)
-    reason, at = faults[0]
-    return FileVerdict(name, size_bytes, "damaged", holds, reason, at, survives=f"{holds}, by `journalkit salvage`")
-
-
-def _size(fs: ReadableFileSystem, directory: str, name: str) -> int:
-    status = fs.status(os.path.join(directory, name))
-    return status.size_bytes if status is not None else 0
-
-
-def _blamed(file: FileVerdict, found: list[Damage]) -> FileVerdict:
-    if not found:
-        return file
-    first = found[0]
-    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    return replace(file, verdict="damaged", reason=first.reason + more, offset_bytes=first.offset_bytes, lsn=first.lsn)
-
-
-def _torn(file: FileVerdict, cut: Cut, segment: SegmentScan) -> FileVerdict:
-    survives = f"every promised record, up to LSN {cut.lsn - 1}"
-    if segment.beyond.frames:
-        survives += f"; {count(segment.beyond.frames, 'whole record')} in the tail that nobody was promised"
-    return replace(
-        file,
-        verdict="torn tail",
-        reason=f"{cut.count_bytes} bytes that nothing promised ({cut.reason})",
-        offset_bytes=cut.offset_bytes,
-        lsn=cut.lsn,
-        survives=survives,
-    )
-
-
-def _segment_holds(segment: SegmentScan) -> str:
-    entry = segment.entry
-    if not segment.present:
-        return "records"
-    if segment.header is None:
-        return "nothing yet: prepared ahead" if segment.is_blank else "records"
-    first_lsn = segment.header.first_lsn
-    what = span(first_lsn, segment.last_lsn) if segment.last_lsn >= first_lsn else "no record yet"
-    if segment.sealed:
-        return f"{what}, sealed"
-    return f"{what}, ended by recovery" if entry.end is not None else f"{what}, open"
-
-
-def _segment_survives(segment: SegmentScan) -> str:
-    parts = []
-    if segment.records and segment.header is not None:
-        parts.append(f"{span(segment.header.first_lsn, segment.last_lsn)} before it")
-    beyond = segment.beyond
-    if beyond.frames:
-        parts.append(f"{count(beyond.frames, 'whole record')} behind it, by `journalkit salvage`")
-    return ", ".join(parts) if parts else "nothing of it"

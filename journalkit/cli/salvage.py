@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,7 +21,8 @@ from journalkit.format.codec import CborCodec, Codec, codec_named
 from journalkit.format.keys import Keyspace, decode_key, reserved_name
 from journalkit.format.malformed import MalformedError
 from journalkit.fs.posix import PosixFileSystem
-from journalkit.recovery.salvage import Remains, Span, log_records, state, take_stock
+from journalkit.recovery.salvage import Remains, log_records, state, take_stock
+from journalkit.recovery.salvage_tables import Fault
 
 BATCH_ENTRIES: Final = 1000
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -163,14 +164,6 @@ def _copy_journal(
     return copied
 
 
-def _losses(remains: Remains) -> list[Span]:
-    """Return the ranges of keys that the newest snapshot lost, each with the one that has them, if any has."""
-    newest_lsn = max((table.lsn for table in remains.tables), default=0)
-    if remains.manifest is not None and remains.manifest.snapshots:
-        newest_lsn = remains.manifest.snapshots[0].lsn
-    return [found for found in remains.spans if found.lsn < newest_lsn]
-
-
 def _is_complete(remains: Remains, copied: _Copied) -> bool:
     return remains.is_complete and not copied.unreadable
 
@@ -200,7 +193,7 @@ def _page(args: argparse.Namespace, remains: Remains, copied: _Copied) -> list[P
             *range_text(found.keys, _KEY_WIDTH),
             f"the snapshot at LSN {found.lsn} and the log" if found.layers is not None else "what the log still has",
         )
-        for found in _losses(remains)
+        for found in remains.losses
     ]
     return [
         Fields(f"salvaged {args.path} into {args.target}", what),
@@ -211,10 +204,10 @@ def _page(args: argparse.Namespace, remains: Remains, copied: _Copied) -> list[P
     ]
 
 
-def _fault(faults: list[tuple[str, int]]) -> tuple[Cell]:
+def _fault(faults: Sequence[tuple[str, int] | Fault]) -> tuple[Cell]:
     if not faults:
         return (Toned("none", "good"),)
-    reason, at = faults[0]
+    reason, at = faults[0][:2]
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
     return (Toned(f"{reason} at byte {at}{more}", "bad"),)
 
@@ -231,8 +224,8 @@ def _conclusion(remains: Remains, copied: _Copied) -> list[Cell]:
 
 
 def _report(args: argparse.Namespace, remains: Remains, codec: Codec, copied: _Copied) -> dict[str, Any]:
-    def faults(found: list[tuple[str, int]]) -> list[dict[str, Any]]:
-        return [{"reason": reason, "offset_bytes": at} for reason, at in found]
+    def faults(found: Sequence[tuple[str, int] | Fault]) -> list[dict[str, Any]]:
+        return [{"reason": reason, "offset_bytes": at} for reason, at, *_ in found]
 
     return {
         "source": args.path,
@@ -251,7 +244,7 @@ def _report(args: argparse.Namespace, remains: Remains, codec: Codec, copied: _C
         "senseless_lsns": remains.senseless,
         "lost_keys": [
             range_json(found.keys) | {"from_snapshot_lsn": found.lsn if found.layers is not None else None}
-            for found in _losses(remains)
+            for found in remains.losses
         ],
         "unreadable": [encoded_key_json(key) for key in copied.unreadable],
         "segments": [

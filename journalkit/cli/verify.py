@@ -7,14 +7,17 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from journalkit.cli import codes
+from journalkit.cli import causes, codes
 from journalkit.cli.arguments import Commands, add_command, add_path
-from journalkit.cli.examination import Examination, FileVerdict, Verdict, examine, list_remains, worst
+from journalkit.cli.examination import Examination, examine
 from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Tone, Toned, show
+from journalkit.cli.remains import list_remains
 from journalkit.cli.terminal import count, progress, say_json, size
+from journalkit.cli.verdicts import FileVerdict, Verdict, worst
 from journalkit.errors import CorruptionError
 from journalkit.format import names
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.recovery.salvage import Remains, take_stock
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"sound": codes.DONE, "torn tail": codes.TORN_TAIL, "damaged": codes.ERROR}
 TONES: Final[dict[Verdict, Tone]] = {"sound": "good", "torn tail": "warn", "damaged": "bad", "unjudged": "quiet"}
@@ -29,7 +32,7 @@ def add_parser(commands: Commands) -> None:
         "check every byte of a store and change none",
         run=run,
         text="Exit code 0: sound. 1: a torn tail only; nothing that was promised is lost, the next open for "
-        "writing cuts it. 2: damaged.",
+        "writing cuts it. 2: damaged; each damage is told with its kind, its place, what it costs and what survives.",
         example="journalkit verify state\njournalkit verify state --json",
     )
     add_path(parser)
@@ -38,16 +41,20 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print each file's verdict and what it comes to."""
     fs = PosixFileSystem()
+    found: Examination | None = None
+    remains: Remains | None = None
     with progress(f"verifying {args.path}", total_bytes(fs, args.path)) as advance:
         try:
-            found = examine(fs, args.path, deep=True, advance=advance)
-            files = found.files
+            found = examine(fs, args.path, deep=True, causes=True, advance=advance)
+            files: Sequence[FileVerdict] = found.files
         except CorruptionError as error:
-            found, files = None, list_remains(fs, args.path, error, advance)
+            files, remains = list_remains(fs, args.path, error, advance)
+    if found is not None and found.verdict == "damaged":
+        remains = take_stock(fs, args.path)
     if args.json:
-        say_json(_as_json(args.path, files, found))
+        say_json(_as_json(args.path, files, found, remains))
     else:
-        show([*_files(files), Remarks([*_notes(found), *_conclusion(args.path, found)])])
+        show([*_files(files), Remarks([*_notes(found), *_conclusion(args.path, found, remains, files)])])
     return EXIT_CODES[worst(files)]
 
 
@@ -72,13 +79,14 @@ def _files(files: Sequence[FileVerdict]) -> list[Part]:
 
 def _trouble(file: FileVerdict) -> Part:
     rows: list[tuple[str, Cell]] = [("what", Toned(file.reason, TONES[file.verdict]))]
-    if file.offset_bytes is not None:
+    if file.findings:
+        rows += causes.rows(file.findings)
+    elif file.offset_bytes is not None:
         rows.append(("where", f"byte {file.offset_bytes}"))
-    if file.lsn is not None:
-        rows.append(("LSN", f"from {file.lsn}"))
     if file.survives:
         rows.append(("survives", file.survives))
-    return Fields(file.name, rows)
+    kind = file.kind
+    return Fields(f"{file.name}: {causes.words(kind)}" if kind is not None else file.name, rows)
 
 
 def _notes(found: Examination | None) -> list[Cell]:
@@ -87,65 +95,64 @@ def _notes(found: Examination | None) -> list[Cell]:
         return notes
     if left := len(found.strays.sweep):
         notes.append(Toned(f"{count(left, 'file')} left over, to be swept at the next open for writing", "quiet"))
+    if aside := found.strays.aside:
+        notes.append(Toned(f"not part of the store, to be set aside: {_shown(aside)}", "quiet"))
     if unknown := found.strays.unknown:
-        shown = ", ".join(unknown[:_NAMES_SHOWN]) + (", ..." if len(unknown) > _NAMES_SHOWN else "")
-        notes.append(Toned(f"not journalkit's, left alone: {shown}", "quiet"))
+        notes.append(Toned(f"not journalkit's, left alone: {_shown(unknown)}", "quiet"))
     return notes
 
 
-def _conclusion(path: str, found: Examination | None) -> list[Cell]:
+def _shown(found: Sequence[str]) -> str:
+    return ", ".join(found[:_NAMES_SHOWN]) + (", ..." if len(found) > _NAMES_SHOWN else "")
+
+
+def _conclusion(
+    path: str, found: Examination | None, remains: Remains | None, files: Sequence[FileVerdict]
+) -> list[Cell]:
     """Return what the verdict means and what to do next."""
-    salvage = f"`journalkit salvage {path} NEW` copies every intact record"
-    if found is None:
-        return [
-            Toned("damaged: the manifest can't be read, so nothing says what belongs to the store", "bad"),
-            f"next: restore a backup, or {salvage}",
-        ]
-    manifest, plan = found.manifest, found.plan
-    if found.verdict == "sound":
-        return [Toned(f"sound: {manifest.kind} {manifest.store.hex()}, everything up to LSN {plan.last_lsn}", "good")]
-    if found.verdict == "torn tail":
-        return [
-            Toned(f"torn tail: {plan.bytes_cut} bytes behind LSN {plan.last_lsn} that nothing promised", "warn"),
-            f"nothing promised is lost; the next open for writing, or `journalkit recover {path}`, cuts it",
-        ]
-    if not plan.damage and found.usable:
-        base = f"the snapshot at LSN {found.snapshot.lsn}" if found.snapshot is not None else "the beginning"
-        return [
-            Toned("damaged: a snapshot; nothing is lost", "bad"),
-            f"the state is whole: {base} and the log give all of it, up to LSN {plan.last_lsn}",
-            f"next: `journalkit recover {path}` rebuilds the snapshot",
-        ]
-    if not found.usable:
-        return [
-            Toned("damaged: no snapshot is sound, and the log doesn't reach back to the beginning", "bad"),
-            f"next: restore a backup, or {salvage}",
-        ]
-    prefix = f"`journalkit recover {path} --mode point-in-time` keeps the state at LSN {plan.last_lsn}"
+    if found is None or remains is None:
+        if found is not None and found.verdict == "sound":
+            what = f"{found.manifest.kind} {found.manifest.store.hex()}"
+            return [Toned(f"sound: {what}, everything up to LSN {found.plan.last_lsn}", "good")]
+        if found is not None:
+            plan = found.plan
+            return [
+                Toned(f"torn tail: {plan.bytes_cut} bytes behind LSN {plan.last_lsn} that nothing promised", "warn"),
+                f"nothing promised is lost; the next open for writing, or `journalkit recover {path}`, cuts it",
+            ]
     return [
-        Toned(f"damaged: the log, behind LSN {plan.last_lsn}", "bad"),
-        f"next: restore a backup; or {prefix}; or {salvage}",
+        Toned(f"damaged: {causes.told(files)}", "bad"),
+        *causes.survives(found, remains),
+        *(f"next: {step}" if not at else f"or: {step}" for at, step in enumerate(causes.steps(path, found, files))),
     ]
 
 
-def _as_json(path: str, files: Sequence[FileVerdict], found: Examination | None) -> dict[str, Any]:
+def _as_json(
+    path: str, files: Sequence[FileVerdict], found: Examination | None, remains: Remains | None
+) -> dict[str, Any]:
     told: dict[str, Any] = {
         "path": path,
         "verdict": worst(files),
+        "damage_kinds": sorted({finding.cause.kind for file in files for finding in file.findings}),
         "files": [
             {
                 "file": file.name,
                 "size_bytes": file.size_bytes,
                 "verdict": file.verdict,
+                "kind": file.kind,
                 "holds": file.holds,
                 "reason": file.reason or None,
                 "offset_bytes": file.offset_bytes,
                 "lsn": file.lsn,
                 "survives": file.survives or None,
+                "damage": [causes.finding_json(finding) for finding in file.findings],
             }
             for file in files
         ],
     }
+    if remains is not None:
+        told["salvageable"] = causes.remains_json(remains)
+        told["next"] = causes.steps(path, found, files)
     if found is None:
         return told
     return told | {
@@ -154,5 +161,6 @@ def _as_json(path: str, files: Sequence[FileVerdict], found: Examination | None)
         "last_lsn": found.plan.last_lsn,
         "bytes_cut": found.plan.bytes_cut,
         "left_over": list(found.strays.sweep),
+        "set_aside": list(found.strays.aside),
         "unknown": list(found.strays.unknown),
     }

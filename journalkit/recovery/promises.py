@@ -8,12 +8,21 @@ unsynced writes reach the disk in any order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from journalkit.format.manifest import Manifest
 from journalkit.format.names import DURABLE, MANIFEST
 from journalkit.format.segment import DurableSlot
-from journalkit.recovery.damage import Damage
+from journalkit.recovery.damage import Damage, DamageKind
 from journalkit.recovery.scan import LogScan, SegmentScan
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """How far one segment was promised: to which byte (0: nobody says), and to which LSN."""
+
+    end_bytes: int
+    last_lsn: int
 
 
 class Promises:
@@ -40,6 +49,7 @@ class Promises:
                 f"the manifest is older than the log: {DURABLE!r} promises LSN {slot.lsn} in segment {slot.segment} "
                 f"of epoch {slot.epoch}",
                 lsn=slot.lsn,
+                kind=DamageKind.ROLLED_BACK_FILE,
             )
 
     @property
@@ -82,6 +92,19 @@ class Promises:
             return True
         # A log goes on only behind a seal, and this segment has none.
         return any(later.header is not None for later in self._segments[index + 1 :])
+
+    def of(self, segment: SegmentScan, index: int) -> Promised:
+        """Return how far the segment at this place of the log was promised, by whoever says most exactly."""
+        end, slot, number = segment.entry.end, self._slot, segment.entry.number
+        if end is not None:
+            return Promised(end.end_bytes, end.last_lsn)
+        later = (later.header for later in self._segments[index + 1 :])
+        follower = next((header for header in later if header is not None and header.previous_number == number), None)
+        if follower is not None:
+            return Promised(follower.previous_end_bytes, follower.previous_last_lsn)
+        if slot is not None and slot.segment == number:
+            return Promised(slot.end_bytes, max(slot.lsn, self.floor_lsn()))
+        return Promised(0, self.floor_lsn())
 
     def slot_is_behind(self, segment: SegmentScan) -> bool:
         """Whether the slot promises bytes of this very segment behind its run."""

@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from journalkit.errors import CorruptionError, StoreNotFoundError, UnsupportedFormatError
 from journalkit.format import names
@@ -28,10 +29,14 @@ from journalkit.format.manifest import Manifest
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.log.durable import read_durable
 from journalkit.manifest import read_manifest
+from journalkit.recovery.census import take_census
+from journalkit.recovery.diagnosis import is_foreign_manifest, tables_of
 from journalkit.recovery.salvage_log import SegmentRemains, read_segment, records, settle, survey
 from journalkit.recovery.salvage_ranges import ALL_KEYS, KeyRange, LsnRange, LsnSet, united, without
 from journalkit.recovery.salvage_tables import TableRemains, read_remains
 from journalkit.snapshot.merge import merge_entries
+
+FOREIGN_MANIFEST: Final = "the manifest is another store's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,14 @@ class Remains:
         return max([segment.last_lsn for segment in self.segments] + [table.lsn for table in self.tables], default=0)
 
     @property
+    def losses(self) -> list[Span]:
+        """The ranges of keys that the newest snapshot lost, each with the one that has them, if any has."""
+        newest_lsn = max((table.lsn for table in self.tables), default=0)
+        if self.manifest is not None and self.manifest.snapshots:
+            newest_lsn = self.manifest.snapshots[0].lsn
+        return [found for found in self.spans if found.lsn < newest_lsn]
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing is missing: what is salvaged is the whole state."""
         return not self.missing and not self.senseless
@@ -148,44 +161,30 @@ def take_stock(
 
 
 def _gather(fs: ReadableFileSystem, directory: str, remains: Remains, advance: Callable[[int], None]) -> None:
+    """Find the files that are the store's, by what their headers say: names may have been exchanged."""
+    census = take_census(fs, directory)
+    if remains.manifest is not None and is_foreign_manifest(remains.manifest, census, read_durable(fs, directory)):
+        remains.manifest, remains.manifest_fault = None, FOREIGN_MANIFEST
     manifest = remains.manifest
-    entries = {entry.number: entry for entry in manifest.segments} if manifest is not None else {}
-    infos = (
-        {info.number: info for snapshot in manifest.snapshots for info in snapshot.tables}
-        if manifest is not None
-        else {}
-    )
-    segments: list[SegmentRemains] = []
-    tables: list[TableRemains] = []
-    for name in fs.list(directory):
-        number, table_number = names.segment_number(name), names.table_number(name)
-        if number is not None and (manifest is None or number in entries or number >= manifest.next_segment):
-            segments.append(read_segment(fs, directory, name, number, entries.get(number)))
-        elif table_number is not None and (manifest is None or table_number in infos):
-            tables.append(read_remains(fs, directory, name, infos.get(table_number)))
-            advance(tables[-1].size_bytes)
-    stores = Counter(
-        [segment.header.store for segment in segments if segment.header is not None]
-        + [table.store for table in tables if table.store]
-    )
+    stores = Counter(found.header.store for found in census.values() if found.header is not None)
     remains.store = manifest.store if manifest is not None else next((store for store, _ in stores.most_common(1)), b"")
-    for segment in segments:
-        # A copy under a second name has a header with another number than its name.
-        is_copy = (
-            segment.header is not None
-            and names.segment_name(segment.header.number) != segment.name
-            and any(other.name == names.segment_name(segment.header.number) for other in segments)
-        )
-        if is_copy or (segment.header is not None and segment.header.store != remains.store):
-            remains.foreign.append(segment.name)
+    chosen: dict[str, str] = {}
+    # Whoever has its own name first; then whoever has somebody else's; then what can't say who it is.
+    for found in sorted(census.values(), key=lambda found: (found.header is None, found.own_name != found.name)):
+        if (found.header is not None and found.header.store != remains.store) or found.own_name in chosen:
+            remains.foreign.append(found.name)
         else:
-            remains.segments.append(segment)
-    for table in tables:
-        if table.store and table.store != remains.store:
-            remains.foreign.append(table.name)
-        else:
-            remains.tables.append(table)
-    remains.segments.sort(key=lambda segment: segment.number)
+            chosen[found.own_name] = found.name
+    entries = {entry.number: entry for entry in manifest.segments} if manifest is not None else {}
+    infos = {info.number: info for info in tables_of(manifest)} if manifest is not None else {}
+    for own_name, name in sorted(chosen.items()):
+        number, table_number = names.segment_number(own_name), names.table_number(own_name)
+        if number is not None and (manifest is None or number in entries or number >= manifest.next_segment):
+            remains.segments.append(read_segment(fs, directory, name, number, entries.get(number)))
+        elif table_number is not None and (manifest is None or table_number in infos):
+            remains.tables.append(read_remains(fs, directory, name, infos.get(table_number)))
+            advance(remains.tables[-1].size_bytes)
+    remains.foreign.sort()
 
 
 def _snapshots(remains: Remains) -> list[Layers]:
@@ -193,10 +192,10 @@ def _snapshots(remains: Remains) -> list[Layers]:
     if remains.manifest is None:
         whole = sorted(remains.tables, key=lambda table: (table.lsn, table.number), reverse=True)
         return [Layers(table.lsn, (table,)) for table in whole]
-    by_name = {table.name: table for table in remains.tables}
+    by_number = {table.number: table for table in remains.tables}
     found = []
     for entry in remains.manifest.snapshots:
-        tables = [by_name.get(names.table_name(info.number)) for info in entry.tables]
+        tables = [by_number.get(info.number) for info in entry.tables]
         present = tuple(table for table in tables if table is not None)
         if len(present) == len(tables):
             found.append(Layers(entry.lsn, present))

@@ -15,7 +15,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from journalkit.format.block import CRC_BYTES, Entry, block_length, check_block, decode_block
 from journalkit.format.frame import PAYLOAD_BYTES_MAX
@@ -49,6 +49,15 @@ _PROBE_BYTES: Final = 64 * 1024
 _INDEX_HEAD: Final = struct.Struct("<IB")
 
 
+class Fault(NamedTuple):
+    """Something damaged: what in words, where, and the keys it costs; no length: nobody knows how far it goes."""
+
+    reason: str
+    offset_bytes: int
+    length_bytes: int = 0
+    keys: KeyRange | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """An intact data block: where it is and which keys it speaks of, both ends included."""
@@ -64,7 +73,7 @@ class Place:
 class TableRemains:
     """A table as far as it can be read.
 
-    `faults` says what is damaged, in words, each with its offset. Keys in
+    `faults` says what is damaged. Keys in
     `lost` are those of which the table can no longer say anything; of every
     other key it says what it always said.
     """
@@ -76,7 +85,7 @@ class TableRemains:
     store: bytes = b""
     number: int = 0
     lsn: int = 0
-    faults: list[tuple[str, int]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     lost: list[KeyRange] = field(default_factory=lambda: [ALL_KEYS])
     entries_lost: int | None = None
@@ -149,8 +158,10 @@ class _Reading:
         if self._known_entries is not None:
             remains.entries_lost = self._known_entries - remains.entry_count
 
-    def _fault(self, reason: str, offset_bytes: int) -> None:
-        self._remains.faults.append((reason, offset_bytes))
+    def _fault(self, reason: str, offset_bytes: int, length_bytes: int, keys: KeyRange | None = None) -> None:
+        self._remains.faults.append(Fault(reason, offset_bytes, length_bytes, keys))
+        if keys is not None:
+            self._lost.append(keys)
 
     def _header(self) -> TableHeader | None:
         """Return the header; None if it is damaged, or not of the table that the manifest names."""
@@ -159,7 +170,7 @@ class _Reading:
             if self._info is not None and (header.number, header.salt) != (self._info.number, self._info.salt):
                 raise MalformedError("the file is another table than the manifest names")
         except MalformedError as error:
-            self._fault(error.reason, error.offset_bytes)
+            self._fault(error.reason, error.offset_bytes, HEADER_BYTES)
             return None
         return header
 
@@ -179,7 +190,7 @@ class _Reading:
             if self._info is not None and footer_checksum(raw) != self._info.footer_crc:
                 raise MalformedError("the footer isn't the one that the manifest names")
         except MalformedError as error:
-            self._fault(error.reason, max(at, 0))
+            self._fault(error.reason, max(at, 0), FOOTER_BYTES)
             return None
         self._known_entries = footer.entry_count
         return footer
@@ -190,7 +201,7 @@ class _Reading:
             check_block(raw, salt=self._remains.salt, offset_bytes=offset_bytes)
             return decode_index(raw, offset_bytes=offset_bytes)
         except MalformedError as error:
-            self._fault(f"an index block: {error.reason}", offset_bytes)
+            self._fault(f"an index block: {error.reason}", offset_bytes, length_bytes)
             return None
 
     def _walk(self, index: IndexBlock) -> None:
@@ -206,8 +217,8 @@ class _Reading:
                 try:
                     self._take(entry.offset_bytes, entry.length_bytes)
                 except MalformedError as error:
-                    self._fault(f"a block: {error.reason}", entry.offset_bytes)
-                    self._lost.append((entry.first, above(entry.last)))
+                    keys = (entry.first, above(entry.last))
+                    self._fault(f"a block: {error.reason}", entry.offset_bytes, entry.length_bytes, keys)
             self._end_bytes = entry.offset_bytes + entry.length_bytes
 
     def _take(self, offset_bytes: int, length_bytes: int) -> bytes:
@@ -233,8 +244,7 @@ class _Reading:
                     break
             at += length
         if at != end and not (end is None and self._ends_at(at)):
-            self._fault("a block, and what follows it: no block passes here", at)
-            self._lost.append((known, stop))
+            self._fault("a block, and what follows it: no block passes here", at, max(limit - at, 0), (known, stop))
 
     def _ends_at(self, at: int) -> bool:
         """Whether what is left is a damaged footer and no block: by its magic, or because all entries are there."""

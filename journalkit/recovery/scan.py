@@ -37,9 +37,9 @@ GAP: Final = "gap"
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """Whole frames found behind the end of the run."""
+    """Whole records found behind the end of the run, and whether a seal is among them."""
 
-    frames: int = 0
+    records: int = 0
     first_lsn: int = 0
     last_lsn: int = 0
     durable_lsn: int = 0
@@ -295,7 +295,7 @@ def _beyond(reader: SegmentReader, start_bytes: int, stop_bytes: int) -> Beyond:
     found = Beyond()
     for frame in reader.search(start_bytes, stop_bytes):
         found = Beyond(
-            found.frames + 1,
+            found.records + (frame.kind != Kind.SEAL),
             found.first_lsn or frame.lsn,
             max(found.last_lsn, frame.lsn),
             max(found.durable_lsn, frame.durable_lsn),

@@ -19,7 +19,7 @@ from journalkit.format.manifest import Manifest
 from journalkit.format.segment import HEADER_BYTES, SegmentHeader, decode_header
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.log.reader import SegmentReader
-from journalkit.recovery.damage import Damage
+from journalkit.recovery.damage import Damage, DamageKind
 
 _OURS = frozenset({names.MANIFEST, names.LOCK, names.DURABLE, names.RESERVE, names.QUARANTINE})
 
@@ -88,6 +88,7 @@ def _sort_one(fs: ReadableFileSystem, path: str, name: str, manifest: Manifest, 
 def _sort_later(file: ReadableFile, name: str, number: int, manifest: Manifest, found: Strays) -> None:
     """Sort a segment that the manifest can't know: an open that was cut short leaves an empty one."""
     header, reason = _read_header(file)
+    kind = DamageKind.DAMAGED
     if header is not None and header.store != manifest.store:
         reason = "the segment belongs to another store"
     elif header is not None and header.number != number:
@@ -97,9 +98,10 @@ def _sort_later(file: ReadableFile, name: str, number: int, manifest: Manifest, 
         return
     elif header is not None:
         reason = "the manifest doesn't know this segment, which holds records"
+        kind = DamageKind.ROLLED_BACK_FILE
         found.last_lsn = max(found.last_lsn, _whole(file, header)[0])
         found.epoch = max(found.epoch, header.epoch)
-    found.damage.append(Damage(name, reason, 0))
+    found.damage.append(Damage(name, reason, 0, kind=kind))
     found.aside.append(name)
 
 

@@ -127,7 +127,7 @@ def test_damage_in_the_log_is_told_with_offset_and_lsn(run: Run, place: Any) -> 
     [file] = [file for file in ran.json["files"] if file["verdict"] == "damaged"]
     assert ran.code == 2
     assert (file["file"], file["offset_bytes"], file["lsn"]) == (place.last_segment.name, HEADER_BYTES, 82)
-    assert "behind it" in file["survives"]
+    assert (file["kind"], file["survives"]) == ("flipped-bit", "LSN 83")
     assert "point-in-time` keeps the state at LSN 81" in run("verify", place).out
 
 

@@ -170,7 +170,7 @@ def test_a_footer_that_the_manifest_does_not_know_is_not_believed() -> None:
     table = Damaged(ENTRIES)
     info = TableInfo(NUMBER, table.info.size_bytes, table.info.entry_count, table.info.footer_crc ^ 1, SALT)
     remains = read_remains(table.fs, "/", NAME, info)
-    assert [reason for reason, _ in remains.faults] == ["the footer isn't the one that the manifest names"]
+    assert [reason for reason, *_ in remains.faults] == ["the footer isn't the one that the manifest names"]
 
 
 def test_a_footer_of_another_lsn_is_not_believed() -> None:
@@ -182,7 +182,7 @@ def test_a_footer_of_another_lsn_is_not_believed() -> None:
     file = fs.open_read(f"/{NAME}")
     table.replace(table.data[:-FOOTER_BYTES] + file.pread(file.size(), 0)[-FOOTER_BYTES:])
     remains = table.remains(named=False)
-    assert [reason for reason, _ in remains.faults] == ["header and footer are of different tables"]
+    assert [reason for reason, *_ in remains.faults] == ["header and footer are of different tables"]
     assert table.check(remains) == table.model
 
 

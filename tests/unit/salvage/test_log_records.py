@@ -119,8 +119,8 @@ def test_a_segment_in_the_place_of_another_is_not_believed(patient: Any) -> None
     one, other = patient.segments[-2:]
     patient.write(other, patient.read(one))
     remains = patient.stock()
-    assert remains.segments[-1].faults
-    assert remains.segments[-1].records == 0
+    assert remains.foreign == [other]
+    assert [segment.name for segment in remains.segments][-1] == one
     assert remains.missing
 
 

@@ -1,0 +1,81 @@
+"""What can be known of a store without a manifest: each file by what can be salvaged of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from journalkit.cli.examination import Advance
+from journalkit.cli.terminal import count, span
+from journalkit.cli.verdicts import FileVerdict, size_of
+from journalkit.errors import CorruptionError
+from journalkit.format import names
+from journalkit.format.manifest import MANIFEST_BYTES_MAX
+from journalkit.fs.interface import ReadableFileSystem
+from journalkit.recovery.damage import DamageKind
+from journalkit.recovery.diagnosis import Cause, Finding, manifest_cause
+from journalkit.recovery.findings import look_into
+from journalkit.recovery.salvage import FOREIGN_MANIFEST, Remains, take_stock
+
+
+def list_remains(
+    fs: ReadableFileSystem, directory: str, error: CorruptionError, advance: Advance
+) -> tuple[tuple[FileVerdict, ...], Remains]:
+    """Return a verdict on each file of a store whose manifest can't be had, as `error` says; and its remains.
+
+    Raises:
+        UnsupportedFormatError: A later version wrote it.
+        OSError: The files can't be read.
+    """
+    remains = take_stock(fs, directory, advance)
+    found = look_into(fs, directory, remains)
+    manifest = FileVerdict(
+        names.MANIFEST,
+        size_of(fs, directory, names.MANIFEST),
+        "damaged",
+        "what is live",
+        error.reason,
+        error.offset_bytes,
+        survives="what `journalkit salvage` finds in the other files",
+        findings=(Finding(names.MANIFEST, _cause(fs, directory, error), error.offset_bytes),),
+    )
+    files = [manifest]
+    for segment in remains.segments:
+        holds = count(segment.records, "whole record")
+        if segment.records:
+            holds += f", {span(segment.first_lsn, segment.last_lsn)}"
+        files.append(_unjudged(segment.name, segment.size_bytes, holds, found[segment.name]))
+    for table in remains.tables:
+        holds = f"{count(table.entry_count, 'intact entry')} at LSN {table.lsn}"
+        files.append(_unjudged(table.name, table.size_bytes, holds, found[table.name]))
+    for name in remains.foreign:
+        reason = "the file is another store's, or a copy"
+        files.append(
+            FileVerdict(name, size_of(fs, directory, name), "damaged", "", reason, findings=tuple(found[name]))
+        )
+    return tuple(files), remains
+
+
+def _cause(fs: ReadableFileSystem, directory: str, error: CorruptionError) -> Cause:
+    if error.reason == FOREIGN_MANIFEST:
+        return Cause(DamageKind.FOREIGN_FILE)
+    try:
+        file = fs.open_read(os.path.join(directory, names.MANIFEST))
+    except FileNotFoundError:
+        return manifest_cause(None)
+    try:
+        return manifest_cause(file.pread(MANIFEST_BYTES_MAX, 0))
+    finally:
+        file.close()
+
+
+def _unjudged(name: str, size_bytes: int, holds: str, found: Sequence[Finding]) -> FileVerdict:
+    if not found:
+        return FileVerdict(name, size_bytes, "unjudged", holds)
+    first = found[0]
+    reason = first.cause.proof or "bytes that are nothing whole"
+    lsn = first.lost_lsns[0] if first.lost_lsns is not None else None
+    survives = f"{holds}, by `journalkit salvage`"
+    return FileVerdict(
+        name, size_bytes, "damaged", holds, reason, first.offset_bytes, lsn, survives, findings=tuple(found)
+    )

@@ -1,0 +1,224 @@
+"""Tables, manifests of another time, and several damages at once: verdicts, and what is left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from journalkit.format import names
+
+Run = Callable[..., Any]
+Admit = Callable[..., Any]
+STATES = ["closed", "killed"]
+
+
+def damaged(told: Any) -> dict[str, str]:
+    """Return the kinds by damaged file."""
+    return {file["file"]: file["kind"] for file in told["files"] if file["verdict"] == "damaged"}
+
+
+def flipped(patient: Any, name: str, _other: str) -> str:
+    """One bit."""
+    patient.flip(name, 3000, 4)
+    return "flipped-bit"
+
+
+def zeroed(patient: Any, name: str, _other: str) -> str:
+    """A page."""
+    patient.patch(name, 4096, bytes(4096))
+    return "zeroed-page"
+
+
+def misdirected(patient: Any, name: str, other: str) -> str:
+    """A page of the other table."""
+    patient.patch(name, 4096, patient.read(other)[8192:12288])
+    return "misdirected-block"
+
+
+def garbled(patient: Any, name: str, _other: str) -> str:
+    """Bytes of which nothing can be proved."""
+    patient.patch(name, 3000, b"garbled, and nobody can say how")
+    return "damaged"
+
+
+def truncated(patient: Any, name: str, _other: str) -> str:
+    """The rest is gone."""
+    patient.write(name, patient.read(name)[:7000])
+    return "truncated-file"
+
+
+def missing(patient: Any, name: str, _other: str) -> str:
+    """No file."""
+    (patient.path / name).unlink()
+    return "missing-file"
+
+
+def duplicated(patient: Any, name: str, other: str) -> str:
+    """The other table's bytes."""
+    patient.write(name, patient.read(other))
+    return "duplicated-file"
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("which", [0, -1])
+@pytest.mark.parametrize(
+    "damage",
+    [flipped, zeroed, misdirected, garbled, truncated, missing, duplicated],
+    ids=lambda damage: damage.__name__,
+)
+def test_a_damaged_table_has_its_verdict_and_costs_nothing(
+    run: Run, admit: Admit, tmp_path: Any, state: str, which: int, damage: Callable[[Any, str, str], str]
+) -> None:
+    """One of two snapshots, either one: recovery and salvage both give the whole state."""
+    patient = admit("store", state)
+    name, other = patient.tables[which], patient.tables[-1 - which]
+    kind = damage(patient, name, other)
+    before = patient.fingerprint()
+    ran = run("verify", patient.path, "--json")
+    assert (ran.code, damaged(ran.json)) == (2, {name: kind})
+    assert ran.json["salvageable"]["complete"] is True
+    assert ran.json["next"] == [f"`journalkit recover {patient.path}` rebuilds the snapshot"]
+    told = run("verify", patient.path).out
+    assert f"{name}: {kind.replace('-', ' ')}" in told
+    assert "nothing is lost" in told
+    assert run("salvage", patient.path, tmp_path / "new").code == 0
+    assert patient.fingerprint() == before
+    assert patient.contents(tmp_path / "new") == patient.expected(set())
+    assert run("recover", patient.path).code == 0
+    assert patient.contents(patient.path) == patient.expected(set())
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_swapped_tables_lose_nothing_though_no_snapshot_can_be_opened(
+    run: Run, admit: Admit, tmp_path: Any, state: str
+) -> None:
+    """Recovery refuses; the names are all that is wrong, and salvage goes by what the files say they are."""
+    patient = admit("store", state)
+    one, other = patient.tables
+    first, second = patient.read(one), patient.read(other)
+    patient.write(one, second)
+    patient.write(other, first)
+    told = run("verify", patient.path, "--json").json
+    assert damaged(told) == {one: "swapped-files", other: "swapped-files"}
+    assert told["next"][0].startswith("give the files back the names")
+    assert "under the name" in run("verify", patient.path).out
+    assert run("salvage", patient.path, tmp_path / "new", "--json").json["complete"] is True
+    assert patient.contents(tmp_path / "new") == patient.expected(set())
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_table_and_a_segment_that_changed_names(run: Run, admit: Admit, tmp_path: Any, state: str) -> None:
+    """Whatever a restore did to the names, the files say what they are."""
+    patient = admit("store", state)
+    one, other = patient.tables[-1], patient.segments[-2]
+    first, second = patient.read(one), patient.read(other)
+    patient.write(one, second)
+    patient.write(other, first)
+    assert damaged(run("verify", patient.path, "--json").json) == {one: "swapped-files", other: "swapped-files"}
+    assert run("salvage", patient.path, tmp_path / "new", "--json").json["complete"] is True
+    assert patient.contents(tmp_path / "new") == patient.expected(set())
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("kind", ["store", "journal"])
+@pytest.mark.parametrize("slot", [True, False])
+def test_a_manifest_of_an_earlier_life_is_rolled_back(
+    run: Run, admit: Admit, tmp_path: Any, kind: str, state: str, slot: bool
+) -> None:
+    """The slot says so, or a segment that it can't know."""
+    import journalkit
+
+    patient = admit(kind, state)
+    older = patient.read(names.MANIFEST)
+    opener = journalkit.open_journal if kind == "journal" else journalkit.open
+    for _ in range(2):
+        with opener(patient.path) as opened:
+            opened.append({"n": opened.lsn + 1}) if kind == "journal" else opened.put("later", 1)
+    patient.write(names.MANIFEST, older)
+    if not slot:
+        (patient.path / names.DURABLE).unlink()
+    ran = run("verify", patient.path, "--json")
+    assert ran.code == 2
+    found = damaged(ran.json)
+    assert found[names.MANIFEST] == "rolled-back-file"
+    assert set(found.values()) == {"rolled-back-file"}
+    assert ("older than the log" if slot else "newer than the manifest") in run("verify", patient.path).out
+    assert run("salvage", patient.path, tmp_path / "new").code == 0
+    assert len(patient.contents(tmp_path / "new")) == len(patient.expected(set())) + (2 if kind == "journal" else 1)
+
+
+@pytest.mark.parametrize("kind", ["store", "journal"])
+def test_several_damages_are_told_apart_with_and_without_a_manifest(
+    run: Run, admit: Admit, tmp_path: Any, kind: str
+) -> None:
+    """Each with its own kind and place; of one file in one report."""
+    patient = admit(kind, "closed")
+    one, two = patient.segments[-3], patient.segments[-2]
+    bit, gone = patient.of(one)[1], patient.of(two)[2]
+    patient.flip(one, bit.offset + 60, 2)
+    patient.patch(one, patient.of(one)[3].offset + 60, b"garbled beyond all proof")
+    patient.patch(two, gone.offset + 60, b"garbled beyond all proof")
+    lost = {bit.lsn, patient.of(one)[3].lsn, gone.lsn}
+    copy = names.segment_name(901)
+    patient.write(copy, patient.read(patient.segments[-1]))
+    stranger = admit(kind, "closed", "-other")
+    foreign = names.segment_name(902)
+    patient.write(foreign, stranger.read(stranger.segments[-1]))
+    expected = {one: "flipped-bit", two: "damaged", copy: "duplicated-file", foreign: "foreign-file"}
+    for attempt in ("with", "without"):
+        if attempt == "without":
+            (patient.path / names.MANIFEST).unlink()
+            expected[names.MANIFEST] = "missing-manifest"
+        told = run("verify", patient.path, "--json").json
+        assert damaged(told) == expected
+        [file] = [file for file in told["files"] if file["file"] == one]
+        assert [item["kind"] for item in file["damage"]] == ["flipped-bit", "damaged"]
+        assert [item["lost_lsns"][0] for item in file["damage"]] == sorted(lost)[:2]
+        out = run("verify", patient.path).out
+        assert f"damaged; byte {patient.of(one)[3].offset} to" in out
+        assert run("salvage", patient.path, tmp_path / attempt).code == 0
+        assert patient.contents(tmp_path / attempt) == patient.expected(lost)
+
+
+@pytest.mark.parametrize("part", ["table", "header"])
+def test_without_a_manifest_tables_and_headers_are_looked_into_too(run: Run, admit: Admit, part: str) -> None:
+    """Without its header nobody knows a segment's salt; a table's blocks speak for themselves."""
+    patient = admit("store", "closed")
+    name = patient.tables[-1] if part == "table" else patient.segments[-1]
+    patient.flip(name, 3000 if part == "table" else 20, 1)
+    (patient.path / names.MANIFEST).unlink()
+    told = run("verify", patient.path, "--json").json
+    kind = "flipped-bit" if part == "table" else "damaged"
+    assert damaged(told) == {names.MANIFEST: "missing-manifest", name: kind}
+    assert name in run("verify", patient.path).out
+
+
+def test_files_that_are_not_the_stores_are_told_and_are_no_damage(run: Run, admit: Admit) -> None:
+    """Left over, set aside or not ours: three different fates."""
+    patient = admit("store", "closed")
+    older = names.segment_name(1)
+    patient.write(older, patient.read(patient.segments[-1]))
+    patient.write("notes.txt", b"mine")
+    patient.write(names.MANIFEST + ".tmp", b"half")
+    ran = run("verify", patient.path, "--json")
+    assert (ran.code, ran.json["unknown"], ran.json["left_over"]) == (0, ["notes.txt"], ["MANIFEST.tmp"])
+    assert ran.json["set_aside"] == [older]
+    out = run("verify", patient.path).out
+    assert f"to be set aside: {older}" in out
+    assert "left alone: notes.txt" in out
+
+
+def test_the_words_fit_a_terminal(run: Run, admit: Admit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighty columns hold every table; sentences may be longer, a terminal wraps them."""
+    monkeypatch.chdir(admit("store", "closed").path.parent)
+    patient = admit("store", "killed", "-other")
+    patient.patch(patient.tables[-1], 4096, bytes(4096))
+    patient.flip(patient.segments[-1], 400, 3)
+    shutil.move(patient.path, "x")
+    out = run("verify", "x").out
+    table = [line for line in out.splitlines() if line.startswith("  ") and ("sound" in line or "damaged" in line)]
+    assert len(table) > 5
+    assert max(map(len, table)) <= 80
