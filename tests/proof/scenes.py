@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final
 
-from stage_world import SEGMENT_BYTES, World
+from stage_world import SEGMENT_BYTES, JournalWorld, World
 
 import journalkit.log.commit
 import journalkit.log.log
@@ -40,7 +40,7 @@ class Scene:
     """
 
     says: str
-    plays: Callable[[World], None]
+    plays: Callable[[Any], None]
     options: dict[str, Any] = field(default_factory=dict)
     snapshots: int = 0
     preemptions: int = 2
@@ -50,6 +50,7 @@ class Scene:
     early_timeouts: bool = False
     stalls: bool = False
     by_line: frozenset[str] = frozenset()
+    is_journal: bool = False
 
 
 def _two_writers(world: World) -> None:
@@ -89,6 +90,17 @@ def _writer_and_closer(world: World) -> None:
 
 def _slow_disk_and_closer(world: World) -> None:
     world.act("writer", world.put("a"))
+    world.act("closer", world.close_or_be_told)
+
+
+def _slow_disk_and_next_owner(world: World) -> None:
+    world.act("writer", world.put("a"))
+    world.act("closer", world.close_or_be_told, world.reopen)
+
+
+def _slow_disk_fold_and_closer(world: World) -> None:
+    world.put("a")("before")
+    world.act("compactor", world.compact_or_be_told)
     world.act("closer", world.close_or_be_told)
 
 
@@ -209,24 +221,83 @@ def _ladder_and_fold(world: World) -> None:
     world.act("compactor", world.compact)
 
 
+def _appends_and_reader(world: JournalWorld) -> None:
+    world.act("writer", world.append(), world.append(sync="never"))
+    world.act("reader", world.read, world.read)
+
+
+def _journal_rotation(world: JournalWorld) -> None:
+    world.act("writer", world.append(bytes_more=SEGMENT_BYTES), world.append())
+    world.act("reader", world.read)
+
+
+def _journal_beside(world: JournalWorld) -> None:
+    world.act("writer", world.append(), world.rotate, world.append(sync="never"))
+    world.act("reader", world.read_beside)
+
+
+def _journal_closer(world: JournalWorld) -> None:
+    world.act("writer", world.append(), world.append())
+    world.act("reader", world.read)
+    world.act("closer", world.close)
+
+
 SCENES: Final[dict[str, Scene]] = {
-    "two-writers": Scene("two durable writers: group commit, leader and follower", _two_writers),
+    "two-writers": Scene(
+        "two durable writers: group commit, leader and follower", _two_writers, preemptions_full=3, shares_full=2
+    ),
     "three-writers": Scene("three durable writers: a leader and two who wait", _three_writers),
-    "weak-and-strong": Scene("a writer that waits for no fsync beside one that does", _weak_and_strong),
-    "writer-reader": Scene("gets and a scan beside a writer", _writer_and_reader),
-    "writer-view": Scene("views beside a writer", _writer_and_view),
+    "weak-and-strong": Scene(
+        "a writer that waits for no fsync beside one that does", _weak_and_strong, preemptions_full=3, shares_full=2
+    ),
+    "writer-reader": Scene("gets and a scan beside a writer", _writer_and_reader, preemptions_full=3, shares_full=2),
+    "writer-view": Scene("views beside a writer", _writer_and_view, preemptions_full=3, shares_full=2),
     "writer-fold": Scene("a writer beside a fold that rotates, publishes and prunes", _writer_and_fold, snapshots=2),
-    "writer-closer": Scene("a close in the middle of writes", _writer_and_closer),
+    "writer-closer": Scene("a close in the middle of writes", _writer_and_closer, preemptions_full=3, shares_full=2),
     "slow-disk-closer": Scene(
-        "a close beside a write that a slow disk holds up", _slow_disk_and_closer, early_timeouts=True, stalls=True
+        "a close beside a write that a slow disk holds up",
+        _slow_disk_and_closer,
+        early_timeouts=True,
+        stalls=True,
+        preemptions_full=3,
+        shares_full=2,
+    ),
+    "slow-disk-next-owner": Scene(
+        "the same, and somebody opens the store at once",
+        _slow_disk_and_next_owner,
+        early_timeouts=True,
+        stalls=True,
+    ),
+    "slow-disk-followers": Scene(
+        "followers who look again before their leader is done", _three_writers, early_timeouts=True, stalls=True
+    ),
+    "slow-disk-fold-closer": Scene(
+        "a close that gives up waiting for a fold",
+        _slow_disk_fold_and_closer,
+        snapshots=1,
+        early_timeouts=True,
+        stalls=True,
+    ),
+    "slow-disk-syncer-closer": Scene(
+        "a close that gives up waiting, beside the interval's thread",
+        _slow_disk_and_closer,
+        options={"sync": "interval"},
+        early_timeouts=True,
+        stalls=True,
     ),
     "fold-closer": Scene("a close in the middle of a fold", _fold_and_closer, snapshots=2),
-    "view-fold-writer": Scene("a view, a fold and a writer", _view_fold_writer, snapshots=1),
-    "rotation": Scene("a rotation beside a second writer", _rotation),
-    "transaction": Scene("a transaction beside a writer", _transaction),
-    "two-increments": Scene("two transactions that read what the other writes", _two_increments),
-    "two-expectations": Scene("two writers that expect the same value", _two_expectations),
-    "sync-writer": Scene("sync() beside a writer that waits for no fsync", _sync_and_writer),
+    "view-fold-writer": Scene("a view, a fold and a writer", _view_fold_writer, snapshots=1, shares=2),
+    "rotation": Scene("a rotation beside a second writer", _rotation, preemptions_full=3, shares_full=2),
+    "transaction": Scene("a transaction beside a writer", _transaction, preemptions_full=3, shares_full=2),
+    "two-increments": Scene(
+        "two transactions that read what the other writes", _two_increments, preemptions_full=3, shares_full=2
+    ),
+    "two-expectations": Scene(
+        "two writers that expect the same value", _two_expectations, preemptions_full=3, shares_full=2
+    ),
+    "sync-writer": Scene(
+        "sync() beside a writer that waits for no fsync", _sync_and_writer, preemptions_full=3, shares_full=2
+    ),
     "failing-first-sync": Scene("a lone leader whose fsync fails, and who comes after him", _failing_first_sync),
     "failing-second-sync": Scene("a leader of a group whose fsync fails, and followers", _failing_second_sync),
     "full-disk": Scene("a leader whose write finds no room, and followers", _full_disk),
@@ -239,12 +310,24 @@ SCENES: Final[dict[str, Scene]] = {
         _background_fold,
         options={"compaction": "thread", "fold_bytes_min": 1, "fold_ratio": 0.0},
         snapshots=1,
+        preemptions_full=3,
+        shares_full=2,
     ),
     "group-expectations": Scene("two that expect the same value, in one group", _two_expectations_of_a_group),
     "rotation-fold": Scene("a rotation beside a fold: two that publish", _rotation_and_fold, snapshots=1),
     "two-folds": Scene("two threads that fold", _two_folds, snapshots=2),
-    "two-closers": Scene("two threads that close", _two_closers),
+    "two-closers": Scene("two threads that close", _two_closers, preemptions_full=3, shares_full=2),
     "ladder-fold": Scene("the ladder, asked for beside a fold", _ladder_and_fold, snapshots=2),
+    "journal-reader": Scene(
+        "a journal's reader beside appends", _appends_and_reader, is_journal=True, preemptions_full=3, shares_full=2
+    ),
+    "journal-rotation": Scene(
+        "a journal's reader beside a rotation", _journal_rotation, is_journal=True, preemptions_full=3, shares_full=2
+    ),
+    "journal-beside": Scene(
+        "another process reads a journal beside appends and a rotation", _journal_beside, is_journal=True
+    ),
+    "journal-closer": Scene("a close beside a journal's writer and reader", _journal_closer, is_journal=True),
     "line-writers": Scene(
         "two durable writers",
         _two_writers,

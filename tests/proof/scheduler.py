@@ -132,15 +132,20 @@ class Scheduler:
         line_files: frozenset[str] = frozenset(),
         by_opcode: bool = False,
     ) -> None:
-        """Make one; `line_files` are source files in which every line (or every opcode) is a point too."""
+        """Make one.
+
+        `line_files` are source files in which every line (or every opcode) is a
+        point too.
+        """
         self._strategy = strategy
         self._clock = clock
         self._crew = crew
         self._early_timeouts = early_timeouts
         self._line_files = line_files
         self._by_opcode = by_opcode
+        # Called when a task is taken off the baton, before another one gets it.
+        self.on_preemption: Callable[[], None] | None = None
         self._tasks: list[Task] = []
-        self._waiting: list[Task] = []
         self._foreground = 0
         self._finished = allocate_lock()
         self._finished.acquire()
@@ -201,6 +206,8 @@ class Scheduler:
             return
         chosen = self._choose([task, *others], is_blocked=False)
         if chosen is not task:
+            if self.on_preemption is not None:
+                self.on_preemption()
             self._switch(task, chosen)
 
     def block(self, ready: Callable[[], bool], timeout_s: float | None, operation: str) -> bool:

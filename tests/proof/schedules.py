@@ -9,21 +9,29 @@ isn't deterministic has left schedules out.
 from __future__ import annotations
 
 import gc
+import logging
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Self
 
 from exploration import Guided, Noted, Priorities, Schedule, Wanderer, explore, read, spelled
 from scenes import SCENES, Scene
-from scheduled_threads import ScheduledClock, Threads, installed
+from scheduled_files import ScheduledClock
+from scheduled_threads import Threads, installed
 from scheduler import Crew, Scheduler, Strategy
-from stage_world import World
+from stage_world import JournalWorld, World
 from units import Goal, Outcome, Size, Unit
 from witness import Court
+
+import journalkit.recovery.reserve as recovery_reserve
+from journalkit.log import segment
 
 RANDOM_SCHEDULES: Final = 100_000
 _FAILURES_MAX: Final = 3
 _COLLECT_EVERY: Final = 200
+_CUT_CHANCE: Final = 0.1
+_ROOM_BYTES: Final = 8192
 
 GOALS = (
     Goal(count="schedules", says="schedules with up to two preemptions, all there are", ci=10_000, full=10_000),
@@ -45,9 +53,11 @@ class Stage:
         self.scene = scene
         self.threads = Threads()
         self.crew = Crew()
-        self.court = Court(self.threads)
+        self.court = Court(self.threads, is_journal=scene.is_journal)
         self.trace: list[str] = []
         self.scheduler: Scheduler | None = None
+        # Whether every opcode of the scene's lines is a point.
+        self.by_opcode = False
         self._plays = 0
 
     @contextmanager
@@ -59,15 +69,17 @@ class Stage:
         was_enabled = gc.isenabled()
         gc.collect()
         gc.disable()
+        logging.disable()  # What threads have to say of a disk that is slow on purpose is no news here.
         try:
-            with installed(self.threads):
+            with installed(self.threads), _small_files():
                 yield self
         finally:
+            logging.disable(logging.NOTSET)
             if was_enabled:
                 gc.enable()
 
-    def play(self, strategy: Strategy, *, is_traced: bool = False) -> list[str]:
-        """Run one schedule and return what was wrong."""
+    def play(self, strategy: Strategy, *, is_traced: bool = False, cuts: random.Random | None = None) -> list[str]:
+        """Run one schedule and return what was wrong; with `cuts` power cuts are thrown too, at preemptions."""
         self._plays += 1
         if not self._plays % _COLLECT_EVERY:
             gc.collect()
@@ -80,12 +92,16 @@ class Stage:
             early_timeouts=scene.early_timeouts,
             is_traced=is_traced,
             line_files=scene.by_line,
+            by_opcode=self.by_opcode,
         )
         self.scheduler = scheduler
         threads.scheduler = scheduler
         try:
             with scheduler:
-                world = World(threads, scheduler, clock, self.court, snapshots=scene.snapshots, options=scene.options)
+                kind = JournalWorld if scene.is_journal else World
+                world = kind(threads, scheduler, clock, self.court, snapshots=scene.snapshots, options=scene.options)
+                if cuts is not None:
+                    scheduler.on_preemption = lambda: _perhaps_cut(world, cuts)
                 try:
                     scene.plays(world)
                     scheduler.run()
@@ -100,15 +116,31 @@ class Stage:
             threads.scheduler = None
 
 
-def told(stage: Stage, schedule: Schedule, wrong: Sequence[str]) -> str:
-    """Return a failure to read: what was wrong, and the points that led there."""
+@contextmanager
+def _small_files() -> Iterator[None]:
+    """Prepare less room than a store in use: nothing of a schedule depends on it, and a third of its time did."""
+    step, reserve = segment.STEP_BYTES_MIN, recovery_reserve.RESERVE_BYTES
+    segment.STEP_BYTES_MIN, recovery_reserve.RESERVE_BYTES = _ROOM_BYTES, 2 * _ROOM_BYTES  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        segment.STEP_BYTES_MIN, recovery_reserve.RESERVE_BYTES = step, reserve  # type: ignore[misc]
+
+
+def _perhaps_cut(world: World, cuts: random.Random) -> None:
+    if cuts.random() < _CUT_CHANCE:
+        world.lose_power(cuts.getrandbits(32))
+
+
+def told(stage: Stage, schedule: Schedule, wrong: Sequence[str], *, cuts: str = "") -> str:
+    """Return a failure to read: what was wrong, and the points that led there. `cuts` is the seed of power cuts."""
     stage.play(Guided(schedule), is_traced=True)
     return "\n".join(
         [
             f"scene {stage.name}, schedule {spelled(schedule)}: {wrong[0]}",
             *(f"  {line}" for line in wrong[1:]),
             *(f"    {line}" for line in stage.trace[-200:]),
-            f"  again: python tests/proof/schedules.py {stage.name} {spelled(schedule)}",
+            f"  again: python tests/proof/schedules.py {stage.name} {spelled(schedule)} {cuts}".rstrip(),
         ]
     )
 
@@ -122,10 +154,13 @@ def units(size: Size, seed: int) -> Sequence[Unit]:
         for share in range(shares):
             suffix = f"-{share + 1}of{shares}" if shares > 1 else ""
             arguments = {"preemptions": preemptions, "share": share, "shares": shares}
-            found.append(Unit(f"{name}{suffix}", {"scene": name, "explore": arguments}, timeout_s=1200))
+            found.append(Unit(f"{name}{suffix}", {"scene": name, "explore": arguments}, timeout_s=3600))
+        if size == "full" and scene.by_line:
+            arguments = {"preemptions": 1, "by_opcode": True}
+            found.append(Unit(f"{name}-opcodes", {"scene": name, "explore": arguments}, timeout_s=3600))
         if size == "full":
             count = -(-RANDOM_SCHEDULES // len(SCENES))
-            found.append(Unit(f"{name}-random", {"scene": name, "seed": seed, "random": count}, timeout_s=1200))
+            found.append(Unit(f"{name}-random", {"scene": name, "seed": seed, "random": count}, timeout_s=3600))
     return found
 
 
@@ -143,7 +178,11 @@ def prove(unit: Unit) -> Outcome:
     return outcome
 
 
-def _exhaust(stage: Stage, outcome: Outcome, *, preemptions: int, share: int = 0, shares: int = 1) -> None:
+def _exhaust(
+    stage: Stage, outcome: Outcome, *, preemptions: int, share: int = 0, shares: int = 1, by_opcode: bool = False
+) -> None:
+    stage.by_opcode = by_opcode
+
     def run(schedule: Schedule, guided: Guided) -> bool:
         wrong = stage.play(guided)
         if guided.missed():
@@ -160,24 +199,25 @@ def _wander(stage: Stage, seed: int, count: int, outcome: Outcome) -> None:
     base = Guided()
     stage.play(base)
     for number in range(count):
-        name = f"{seed} {stage.name} {number}"
+        name = f"{seed}/{stage.name}/{number}"
         strategy: Strategy = Wanderer(name)
         if number % 2:
             strategy = Priorities(name, depth=2 + number // 2 % 4, decisions=2 * len(base.total))
         noted = Noted(strategy)
-        wrong = stage.play(noted)
+        wrong = stage.play(noted, cuts=random.Random(name))
         if wrong:
-            outcome.failures.append(told(stage, noted.schedule, wrong))
+            outcome.failures.append(told(stage, noted.schedule, wrong, cuts=name))
             if len(outcome.failures) == _FAILURES_MAX:
                 break
     outcome.add("random schedules", number + 1)
 
 
-def main(scene: str, schedule: str) -> int:
+def main(scene: str, schedule: str, cuts: str = "") -> int:
     """Play one schedule again and print what happens in it."""
     stage = Stage(scene, SCENES[scene])
     with stage.ready():
-        wrong = stage.play(Guided(read(schedule)), is_traced=True)
+        dice = random.Random(cuts) if cuts else None
+        wrong = stage.play(Guided(read(schedule)), is_traced=True, cuts=dice)
     print(*stage.trace, *wrong, sep="\n")  # noqa: T201
     return 1 if wrong else 0
 

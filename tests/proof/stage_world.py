@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from scheduled_threads import Medium, ScheduledClock, ScheduledFiles, Threads
+from scheduled_files import Medium, ScheduledClock, ScheduledFiles
+from scheduled_threads import Threads
 from scheduler import Scheduler
-from witness import STORE, Court, Witness
+from witness import PLACE, STORE, Court, Witness
 
 import journalkit
 from journalkit import ABSENT
-from journalkit.errors import ClosedError, StorageError
+from journalkit.errors import ClosedError, LockedError, StorageError
 from journalkit.testing import SimulatedClock, SimulatedDisk
 
 SEGMENT_BYTES: Final = 4096
@@ -43,7 +44,7 @@ class World:
     ) -> None:
         """Open the store of a schedule."""
         self.scheduler = scheduler
-        self.disk = court.prepared(snapshots, _prepared).crash("none")
+        self.disk = court.prepared(snapshots, self._prepared).crash("none")
         self.clock = clock
         medium = Medium()
         self.fs = ScheduledFiles(threads, self.disk, medium)
@@ -51,10 +52,11 @@ class World:
         self._threads = threads
         self._values = 0
         for lsn, (key, value) in enumerate(BEFORE, 1):
-            self.witness.knows(lsn, {key: value})
+            self.witness.knows(lsn, self._change(key, value))
         self.sync = options.get("sync", "always")
         self.is_closed = False
-        self.store = journalkit.open(STORE, fs=self.fs, clock=clock, **(SMALL | options))
+        scheduler.on_preemption = self.lose_power
+        self.store: Any = self._open(fs=self.fs, clock=clock, **options)
 
     def act(self, name: str, *actions: Callable[[str], object]) -> None:
         """Add a thread that does these things, one after the other."""
@@ -175,14 +177,40 @@ class World:
             self.close(thread)
         self.is_closed = True
 
+    def compact_or_be_told(self, thread: str) -> None:
+        """Fold where a close may give up waiting for it."""
+        with suppress(StorageError):
+            self.compact(thread)
+
+    def reopen(self, thread: str) -> None:
+        """Open the store again, as the next process does, and commit; unless its lock isn't free yet."""
+        try:
+            again = journalkit.open(STORE, fs=self.fs, clock=self.clock, **SMALL)
+        except LockedError:
+            return
+        value = self._value(thread, 0)
+        with again, self.witness.committing(thread, {"a": value}, is_strong=True) as attempt:
+            attempt.lsn = again.put("a", value)
+
     def look(self, thread: str) -> None:
         """Open the store for reading, as another process does, and read it."""
         lsn, durable_lsn = self.witness.acknowledged_lsn, self.store.durable_lsn
         with journalkit.open(STORE, fs=self.fs, clock=SimulatedClock(seed=5), mode="r") as reader:
             got = dict(reader.items())
-            self.witness.saw(thread, "reading beside", got, least_lsn=lsn, is_whole=True, lsn=reader.lsn)
+            self._saw_beside(thread, got, lsn, reader)
             if reader.durable_lsn < durable_lsn:
                 self.witness.wrong.append(f"{thread}: durable {reader.durable_lsn}, it was {durable_lsn} before")
+
+    def _saw_beside(self, thread: str, got: dict[Any, Any], least_lsn: int, reader: Any) -> None:
+        # It shows what is just being written too, and says how much of it is durable.
+        lsn, durable_lsn = reader.lsn, reader.durable_lsn
+        self.witness.saw(
+            thread, "read beside", got, least_lsn=least_lsn, is_whole=True, lsn=lsn, durable_lsn=durable_lsn
+        )
+
+    def lose_power(self, keep: Literal["none"] | int = "none") -> None:
+        """Ask what a power cut would leave now, somebody being in the middle of something."""
+        self.witness.cut(keep)
 
     def _value(self, thread: str, bytes_more: int) -> str:
         self._values += 1
@@ -205,13 +233,71 @@ class World:
         """Give the store up without closing it."""
         self.store.forbid()
 
+    # What is opened
 
-def _prepared(snapshots: int) -> SimulatedDisk:
-    """A disk with a closed store: three records, so many snapshots of them."""
-    disk = SimulatedDisk()
-    with journalkit.open(STORE, fs=disk, clock=SimulatedClock(seed=3), **SMALL) as store:
-        for number, (key, value) in enumerate(BEFORE):
-            store[key] = value
-            if number < snapshots:
-                store.compact()
-    return disk
+    def _open(self, **options: Any) -> Any:
+        return journalkit.open(STORE, **(SMALL | options))
+
+    def _change(self, key: str, value: str) -> dict[Any, Any]:
+        return {key: value}
+
+    def _prepared(self, snapshots: int) -> SimulatedDisk:
+        """A disk with a closed store: three records, so many snapshots of them."""
+        disk = SimulatedDisk()
+        with self._open(fs=disk, clock=SimulatedClock(seed=3)) as store:
+            for number, (key, value) in enumerate(BEFORE):
+                store[key] = value
+                if number < snapshots:
+                    store.compact()
+        return disk
+
+
+class JournalWorld(World):
+    """The same with a journal. What stands in it is told to the witness as LSN: value."""
+
+    def append(self, *, sync: Any = None, bytes_more: int = 0) -> Callable[[str], None]:
+        """Append one value."""
+
+        def action(thread: str) -> None:
+            value = self._value(thread, bytes_more)
+            with self.witness.committing(thread, {PLACE: value}, is_strong=self._is_strong(sync)) as attempt:
+                attempt.lsn = self.store.append(value, sync=sync)
+
+        return action
+
+    def read(self, thread: str) -> None:
+        """Read all of it, as far as it went when reading began."""
+        least_lsn = self.witness.acknowledged_lsn
+        with suppress(ClosedError):
+            got = {record.lsn: record.value for record in self.store.read()}
+            self.witness.saw(thread, "read", got, least_lsn=least_lsn, is_whole=True)
+
+    def read_beside(self, thread: str) -> None:
+        """Read it as another process does."""
+        least_lsn = self.witness.acknowledged_lsn
+        with self._open(fs=self.fs, clock=SimulatedClock(seed=5), mode="r") as reader:
+            got = {record.lsn: record.value for record in reader.read()}
+            self._saw_beside(thread, got, least_lsn, reader)
+
+    def rotate(self, thread: str) -> None:
+        """Go on in a new segment."""
+        self.store.rotate()
+
+    def prune(self, thread: str) -> None:
+        """Remove what the first segment holds; nothing that was written here is in it."""
+        pruned_lsn = self.store.prune(len(BEFORE))
+        if pruned_lsn != self.store.pruned_lsn:
+            self.witness.wrong.append(f"{thread}: prune returned {pruned_lsn}, it is {self.store.pruned_lsn}")
+
+    def _open(self, **options: Any) -> Any:
+        return journalkit.open_journal(STORE, **({"segment_bytes_max": SEGMENT_BYTES} | options))
+
+    def _change(self, key: str, value: str) -> dict[Any, Any]:
+        return {PLACE: value}
+
+    def _prepared(self, snapshots: int) -> SimulatedDisk:
+        disk = SimulatedDisk()
+        with self._open(fs=disk, clock=SimulatedClock(seed=3)) as journal:
+            for _, value in BEFORE:
+                journal.append(value)
+        return disk

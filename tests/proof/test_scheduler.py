@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from exploration import Explored, Guided, Noted, Priorities, Schedule, Wanderer, explore, read, spelled
-from scheduled_threads import ScheduledClock, Threads, installed
+from scheduled_files import ScheduledClock
+from scheduled_threads import Threads, installed
 from scheduler import Crew, Scheduler, Strategy
 
 import journalkit.log.log

@@ -140,7 +140,7 @@ def test_an_acknowledgement_before_the_fsync_is_found_without_a_preemption(monke
     acknowledged_too_early(monkeypatch)
     preemptions, wrong = first_failure("two-writers")
     assert preemptions == 0
-    assert wrong.startswith("lost: a power cut after one: a=one-1")
+    assert wrong.startswith("lost: after one: a=one-1")
 
 
 def test_a_follower_told_too_early_is_found(monkeypatch: Patch) -> None:

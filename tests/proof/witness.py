@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from scheduled_threads import Medium, Threads
+from scheduled_files import Medium
+from scheduled_threads import Threads
 
 import journalkit
 from journalkit import ABSENT
@@ -30,6 +31,8 @@ State: TypeAlias = dict[Any, Any]
 Outcome: TypeAlias = Literal["under way", "acknowledged", "refused", "unknown"]
 
 STORE: Final = "/store"
+PLACE: Final = object()
+"""Stands for a commit's own LSN: what a record of a journal is found by."""
 _ZEROS: Final = bytes(4096)
 
 
@@ -45,7 +48,7 @@ class Attempt:
     lsn: int = 0
 
     def __str__(self) -> str:
-        changes = ", ".join(f"{key}={value}" for key, value in self.changes.items())
+        changes = ", ".join(f"{'' if key is PLACE else f'{key}='}{value:.20}" for key, value in self.changes.items())
         return f"{self.thread}: {changes} ({'always' if self.is_strong else 'never'}) {self.outcome} at LSN {self.lsn}"
 
 
@@ -54,7 +57,8 @@ class Seen:
     """One read: `got` is what came, of one key or as a whole state; `lsn` where the store said it stood, if it did.
 
     `least_lsn` was acknowledged before it began; `durable_to` is what a power
-    cut right after it would have left.
+    cut right after it would have left; `durable_lsn` what the reader was told of that, None where it may see nothing
+    that isn't durable though somebody asked for that.
     """
 
     thread: str
@@ -64,6 +68,7 @@ class Seen:
     lsn: int | None
     least_lsn: int
     durable_to: Recovered
+    durable_lsn: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,9 @@ class Recovered:
 class Court:
     """Opens the disks that schedules leave; each different image once, however many schedules leave it."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, *, is_journal: bool = False) -> None:
         self._threads = threads
+        self._look = _journal if is_journal else _store
         self._known: dict[bytes, Recovered] = {}
         self._disks: dict[int, SimulatedDisk] = {}
         self.openings = 0
@@ -103,7 +109,7 @@ class Court:
         if recovered is None:
             self.openings += 1
             with self._threads.outside():
-                recovered = self._known[key] = _open(disk)
+                recovered = self._known[key] = _open(disk, self._look)
         return recovered
 
 
@@ -115,21 +121,28 @@ def _without_zeros(content: bytes) -> bytes:
     return content[:end]
 
 
-def _open(disk: SimulatedDisk) -> Recovered:
+def _open(disk: SimulatedDisk, look: Callable[..., tuple[int, State]]) -> Recovered:
     """Look, open for writing, write nothing, close, and open again."""
     found: list[tuple[int, State]] = []
     try:
         for mode in ("r", "rw", "rw"):
-            clock = SimulatedClock(seed=99)
-            arguments: dict[str, Any] = {"mode": mode, "create": False, "compaction": "manual"}
-            with journalkit.open(STORE, fs=disk, clock=clock, **arguments) as store:
-                found.append((store.lsn, dict(store.items())))
-                store.check()
+            found.append(look(STORE, fs=disk, clock=SimulatedClock(seed=99), mode=mode, create=False))
     except JournalError as error:
         return Recovered(0, {}, f"it doesn't open: {type(error).__name__}: {error}")
     if found[1:] != found[:-1]:
         return Recovered(0, {}, f"it doesn't open the same each time: {found}")
     return Recovered(*found[0])
+
+
+def _store(path: str, **arguments: Any) -> tuple[int, State]:
+    with journalkit.open(path, compaction="manual", **arguments) as store:
+        store.check()
+        return store.lsn, dict(store.items())
+
+
+def _journal(path: str, **arguments: Any) -> tuple[int, State]:
+    with journalkit.open_journal(path, **arguments) as journal:
+        return journal.lsn, {record.lsn: record.value for record in journal.read()}
 
 
 class Witness:
@@ -180,12 +193,25 @@ class Witness:
         if is_strong:
             self.strong_lsn = max(self.strong_lsn, lsn)
 
+    def cut(self, keep: Literal["none"] | int) -> None:
+        """The power goes in the middle of something: of what isn't durable nothing stays, or what a seed decides."""
+        recovered = self._after_crash(keep) if keep == "none" else self._court.open(self._disk.crash(keep))
+        self._promises.append((f"a power cut that keeps {keep}", recovered, self.strong_lsn))
+
     def saw(
-        self, thread: str, what: str, got: State, *, least_lsn: int, is_whole: bool, lsn: int | None = None
+        self,
+        thread: str,
+        what: str,
+        got: State,
+        *,
+        least_lsn: int,
+        is_whole: bool,
+        lsn: int | None = None,
+        durable_lsn: int | None = None,
     ) -> None:
         """Take down a read. `least_lsn` is `acknowledged_lsn` from before it."""
         durable_to = self._after_crash("none")
-        self._seen.append(Seen(thread, what, got, is_whole, lsn, least_lsn, durable_to))
+        self._seen.append(Seen(thread, what, got, is_whole, lsn, least_lsn, durable_to, durable_lsn))
 
     def climbed(self, ladder: tuple[int, ...]) -> None:
         """Take down pruned, snapshot, durable and visible LSN, asked for in this order."""
@@ -235,7 +261,7 @@ class Witness:
             if recovered.trouble:
                 self.wrong.append(f"after {why}: {recovered.trouble}")
             elif recovered.lsn < least_lsn:
-                self.wrong.append(f"lost: a power cut after {why} leaves LSN {recovered.lsn}, not {least_lsn}")
+                self.wrong.append(f"lost: after {why} the store opens at LSN {recovered.lsn}, not {least_lsn}")
             elif recovered.state not in self._states(recovered.lsn):
                 self.wrong.append(
                     f"after {why} the store opens at LSN {recovered.lsn} to {recovered.state}, "
@@ -253,11 +279,13 @@ class Witness:
                 )
                 continue
             reached[seen.thread] = lsn
-            strong = max((a.lsn for a in self._attempts if a.is_strong and 0 < a.lsn <= lsn), default=0)
+            strong = seen.durable_lsn
+            if strong is None:
+                strong = max((a.lsn for a in self._attempts if a.is_strong and 0 < a.lsn <= lsn), default=0)
             if seen.durable_to.lsn < strong:
                 self.wrong.append(
                     f"{seen.thread}: {seen.what} gave {seen.got}, which a power cut would have taken back: "
-                    f"LSN {strong} was visible, {seen.durable_to.lsn} durable"
+                    f"LSN {strong} should be durable, {seen.durable_to.lsn} is"
                 )
 
     def _earliest(self, seen: Seen, least_lsn: int) -> int | None:
@@ -289,12 +317,9 @@ class Witness:
     def _fold(attempts: list[Attempt]) -> State | None:
         """Apply commits in their order; None if one of them stood on something that wasn't so."""
         state: State = {}
-        for attempt in attempts:
+        for lsn, attempt in enumerate(attempts, 1):
             if any(state.get(key, ABSENT) != value for key, value in attempt.read.items()):
                 return None
             for key, value in attempt.changes.items():
-                if value is ABSENT:
-                    state.pop(key, None)
-                else:
-                    state[key] = value
+                state[lsn if key is PLACE else key] = value
         return state
