@@ -211,7 +211,9 @@ class Play:
         history = self.history
         history.doing = "append"
         try:
-            lsn = call()
+            # The first commit under "interval" starts a thread.
+            with without_threads():
+                lsn = call()
         except NOTHING_WRITTEN:
             history.withdraw()
             raise

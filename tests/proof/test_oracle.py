@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ def test_each_workload_repeats_itself_and_passes(name: str) -> None:
     assert disk.history() == other.history()
     for after in (disk.process_crash(), disk.crash("none"), disk.crash("all"), disk.crash(1)):
         assert judge(after, history.path, history) == []
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_no_workload_starts_a_thread_of_the_store(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A syncer's first step once came between two operations of a run, in one run of many."""
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def note(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    played(name)
+    # The closer is the end of a killed process, and finds nothing that it may do.
+    assert [one for one in started if "journalkit" in one and "closer" not in one] == []
 
 
 @pytest.mark.parametrize("name", sorted(workload.name for workload in CI_WORKLOADS))
