@@ -98,6 +98,54 @@ def test_followers_hear_of_their_leaders_failure(bench: Maker) -> None:
     assert log.visible == {}
 
 
+def test_a_whole_group_hears_that_its_own_fsync_failed(bench: Maker) -> None:
+    """Not only who led it: the others are told by the same outcome, and could be told another."""
+    log = bench(fs=SimulatedDisk())
+    slow = SlowSync(log)
+    errors: list[JournalError] = []
+
+    def commit(payload: bytes) -> None:
+        try:
+            log.put(payload, durable=True)
+        except JournalError as error:
+            errors.append(error)
+
+    threads = [started(lambda: commit(b"leader"))]
+    slow.begun.wait(10)
+    threads += [started(lambda index=index: commit(b"%d" % index)) for index in range(5)]
+    wait_for_queue(log, 5)
+    real = slow._real
+
+    def fail_from_the_second_on() -> None:
+        if slow.count > 1:
+            raise OSError(5, "gone")
+        real()
+
+    slow._real = fail_from_the_second_on
+    slow.goes_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert log.acknowledged == {1: b"leader"}
+    assert [type(error) for error in errors] == [StorageError] * 5
+    assert log.visible == {1: b"leader"}
+
+
+def test_who_waits_next_is_woken_and_not_left_to_its_timeout(bench: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking again now and then is for wake-ups that were lost with their thread; a latency of that is a bug."""
+    monkeypatch.setattr("journalkit.log.log._WAIT_S", 60.0)
+    monkeypatch.setattr("journalkit.log.writer.GROUP_BYTES_MAX", 0)  # so that each is a group of its own
+    log = bench(fs=MemoryFileSystem())
+    slow = SlowSync(log)
+    threads = [started(lambda: log.put(b"leader", durable=True))]
+    slow.begun.wait(10)
+    threads += [started(lambda index=index: log.put(b"%d" % index, durable=True)) for index in range(3)]
+    wait_for_queue(log, 3)
+    slow.goes_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(log.acknowledged) == 4
+
+
 def test_a_weaker_commit_waits_behind_a_stronger_one(bench: Maker) -> None:
     """It must not be visible before a record that precedes it; the log is a prefix for every reader."""
     log = bench(fs=MemoryFileSystem())
