@@ -132,6 +132,11 @@ class CorruptionError(JournalError):
         self.reason = reason
 
 
+def salvage_step(directory: str) -> str:
+    """Return the next step where whole records make no sense: `verify`, which looks at bytes, has no more to say."""
+    return f"copy what can be read with `journalkit salvage {directory} NEW`"
+
+
 class SchemaError(JournalError):
     """The application's types don't fit what is stored. Register the type or an upcaster."""
 

@@ -21,6 +21,7 @@ from journalkit.errors import (
     KeyValueError,
     RecordTooLargeError,
     StorageError,
+    salvage_step,
 )
 from journalkit.format.codec import codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Frame, Kind
@@ -44,6 +45,8 @@ from journalkit.snapshot.cache import BlockCache
 from journalkit.types import Lsn, Sync, Value
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +259,12 @@ class Journal(Handle):
             value = self._codec.decode(frame.payload)
         except MalformedError as error:
             raise CorruptionError(
-                f"the record is whole and isn't a value ({error.reason})", path=self.path, lsn=frame.lsn
+                f"the record is whole and isn't a value ({error.reason})",
+                path=self.path,
+                lsn=frame.lsn,
+                next_step=salvage_step(self.path),
             ) from error
-        return JournalRecord(frame.lsn, _EPOCH + timedelta(microseconds=frame.time_us), value)
+        return JournalRecord(frame.lsn, _moment(frame.time_us), value)
 
     def _pruned_by_now(self) -> Lsn:
         manifest = read_manifest(self._fs, self._directory)
@@ -315,6 +321,14 @@ class Journal(Handle):
 
 def _apply_nothing(commits: list[Commit], last_lsn: int) -> None:
     """A journal holds no state."""
+
+
+def _moment(time_us: int) -> datetime:
+    """Return a record's time; at an end of the calendar for a label that lies beyond it."""
+    try:
+        return _EPOCH + timedelta(microseconds=time_us)
+    except OverflowError:
+        return _LAST if time_us > 0 else _FIRST
 
 
 def _extent(entry: SegmentEntry) -> _Extent:

@@ -6,7 +6,7 @@ record twice is harmless, and a record below the snapshot is never replayed.
 
 from __future__ import annotations
 
-from journalkit.errors import CorruptionError
+from journalkit.errors import CorruptionError, salvage_step
 from journalkit.format.batch import decode_into
 from journalkit.format.frame import Frame, Kind
 from journalkit.format.malformed import MalformedError
@@ -41,6 +41,7 @@ class Replay:
                 path=self._directory,
                 offset_bytes=frame.offset_bytes,
                 lsn=frame.lsn,
+                next_step=salvage_step(self._directory),
             ) from error
         self.payload_bytes += len(payload)
 

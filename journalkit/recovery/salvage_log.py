@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from journalkit.format.frame import Frame, Kind, is_known
+from journalkit.format.frame import Frame, Kind, is_known, may_ignore
 from journalkit.format.malformed import MalformedError
 from journalkit.format.manifest import SegmentEntry
 from journalkit.format.segment import HEADER_BYTES, SegmentHeader, decode_header
@@ -130,7 +130,7 @@ def records(fs: ReadableFileSystem, directory: str, segment: SegmentRemains) -> 
     file = fs.open_read(os.path.join(directory, segment.name))
     try:
         for frame in _whole_frames(file, segment, segment.salt):
-            if frame.kind != Kind.SEAL:
+            if frame.kind != Kind.SEAL and is_known(frame.kind, frame.flags):
                 yield frame
     finally:
         file.close()
@@ -138,4 +138,9 @@ def records(fs: ReadableFileSystem, directory: str, segment: SegmentRemains) -> 
 
 def _whole_frames(file: ReadableFile, segment: SegmentRemains, salt: int) -> Iterator[Frame]:
     found = SegmentReader(file, salt).search(HEADER_BYTES, min(segment.limit_bytes, segment.size_bytes))
-    return (frame for frame in found if frame.lsn <= segment.limit_lsn and is_known(frame.kind, frame.flags))
+    # What may be ignored has an LSN like any other, and isn't missing.
+    return (frame for frame in found if frame.lsn <= segment.limit_lsn and _is_ours(frame))
+
+
+def _is_ours(frame: Frame) -> bool:
+    return is_known(frame.kind, frame.flags) or may_ignore(frame.kind, frame.flags)

@@ -12,7 +12,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
 from typing import Any, Final
 
-from journalkit.errors import CorruptionError, KeyTypeError, KeyValueError
+from journalkit.errors import CorruptionError, KeyTypeError, KeyValueError, salvage_step
 from journalkit.format.codec import Codec
 from journalkit.format.keys import (
     USER_FIRST,
@@ -94,7 +94,9 @@ class Decoder:
             return self._decode(encoded)
         except MalformedError as error:
             raise CorruptionError(
-                f"the value of key {shown(key)} can't be decoded ({error.reason})", path=self.path
+                f"the value of key {shown(key)} can't be decoded ({error.reason})",
+                path=self.path,
+                next_step=salvage_step(self.path),
             ) from error
 
     def key(self, encoded: bytes) -> Key:
@@ -132,7 +134,11 @@ class Decoder:
             raise self._not_a_key(encoded, error) from error
 
     def _not_a_key(self, encoded: bytes, error: MalformedError) -> CorruptionError:
-        return CorruptionError(f"a key can't be decoded ({error.reason}): {shown(encoded)}", path=self.path)
+        return CorruptionError(
+            f"a key can't be decoded ({error.reason}): {shown(encoded)}",
+            path=self.path,
+            next_step=salvage_step(self.path),
+        )
 
 
 OFFSETS_RANGE = keyspace_bounds(Keyspace.OFFSETS)
