@@ -19,6 +19,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from journalkit.fs.tree import DirectoryNode, FileNode, Node
@@ -51,6 +52,11 @@ class Image(NamedTuple):
     files: tuple[tuple[str, Content], ...]
     directories: tuple[str, ...]
     told: tuple[str, ...]
+
+    @property
+    def is_all_kept(self) -> bool:
+        """Whether it is what a kill leaves: nothing is lost, all is in its order."""
+        return self.told == (_base_told(True, True),)
 
     def disk(self) -> SimulatedDisk:
         """Return a disk of exactly this, all of it durable."""
@@ -315,6 +321,7 @@ def _never_asked(_options: int) -> int:
     raise AssertionError("a change of names whose fate nobody chose")
 
 
+@cache
 def _base_told(names: bool, data: bool) -> str:
     told = {True: "kept", False: "lost"}
     return f"names not synced are {told[names]}, bytes not synced are {told[data]}, but for:"

@@ -109,6 +109,11 @@ class Run:
             complaints, self._known[key] = judged(
                 image.disk(), history.path, history, thorough=by_all, second_oracle=second_oracle.complaints
             )
+        opens_at = self._known[key] or 0
+        if image.is_all_kept and opens_at < history.returned:
+            complaints.append(
+                f"as a kill leaves it, it opens to LSN {opens_at}, and commit {history.returned} had returned"
+            )
         if complaints:
             self.outcome.failures.append(self._told(complaints, image, history, phase, point, disk))
 

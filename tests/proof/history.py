@@ -55,6 +55,7 @@ class History:
     """Everything that was submitted, and how much of it was acknowledged.
 
     `exists` is whether an open ever returned: from then on there is a store.
+    `returned` is the last commit whose call came back: what a mere kill must leave.
     `life` is raised whenever commits that nobody was promised turned out to be
     gone, and their LSNs are used again. `doing` is what the workload is at, for
     whoever counts by phase. `handle` is the open store, if there is one.
@@ -64,6 +65,7 @@ class History:
     kind: Literal["store", "journal"] = "store"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     acknowledged: int = 0
+    returned: int = 0
     exists: bool = False
     life: int = 0
     pruned_at_most: int = 0
@@ -123,6 +125,7 @@ class History:
                 f"reopened at LSN {lsn}; {self.acknowledged} were acknowledged, {self.submitted} submitted"
             )
         self.exists = True
+        self.returned = lsn
         if lsn < self.submitted:
             del self._commits[lsn:]
             del self._states[lsn + 1 :]

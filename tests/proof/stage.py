@@ -82,6 +82,8 @@ class Play:
             else:
                 self.handle = journalkit.open(history.path, **({"compaction": "manual"} | usual | self._options))
         history.handle = self.handle
+        if self.handle.lsn < history.returned:
+            raise AssertionError(f"killed behind LSN {history.returned}, opened at {self.handle.lsn}\n{history.tell()}")
         history.reopened(self.handle.lsn)
         self._check()
 
@@ -219,6 +221,7 @@ class Play:
             raise
         if lsn != history.submitted:
             raise AssertionError(f"commit {history.submitted} was given LSN {lsn}")
+        history.returned = lsn
         history.observe()
 
     def group(self, leader: Mapping[Any, Any], followers: list[Mapping[Any, Any]], syncs: list[Any]) -> None:
@@ -260,6 +263,7 @@ class Play:
         for place, (lsn, _) in enumerate(known, start=first + 1):
             if lsn != place:
                 raise AssertionError(f"the commits of a group were given LSNs {[lsn for lsn, _ in known]}")
+        self.history.returned = max([first, *(lsn for lsn, _ in known)])
         self.history.observe()
         for _, _, error in outcomes:
             if error is not None:

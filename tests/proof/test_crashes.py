@@ -177,3 +177,34 @@ def test_canary_a_table_published_without_its_name_is_found(monkeypatch: pytest.
     monkeypatch.setattr(writer, "publish_file", careless)
     told = Run(BY_NAME["folds_of_nothing_new"], 1, Bound(1, 0), share=0).go().failures
     assert any("passed over" in one for one in told)
+
+
+class _Buffering(_Lying):
+    """Files whose writes stay in the process until they are synced."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner, "")
+        self._writes: list[tuple[bytes, int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        return (lambda path: _Buffering(found(path))) if name in ("create", "open_write") else found
+
+    def pwrite(self, data: Any, offset_bytes: int, /) -> int:
+        self._writes.append((bytes(data), offset_bytes))
+        return len(data)
+
+    def sync_data(self) -> None:
+        for data, offset_bytes in self._writes:
+            self._inner.pwrite(data, offset_bytes)
+        self._writes.clear()
+        self._inner.sync_data()
+
+    def sync(self) -> None:
+        self.sync_data()
+
+
+def test_canary_a_commit_that_a_kill_loses_is_found() -> None:
+    """Under every mode what returned is in the kernel's hands at least: nothing waits in the process."""
+    outcome = Run(BY_NAME["never_synced"], 1, Bound(0, 0), share=0).go(wrap=_Buffering)
+    assert any("as a kill leaves it" in told for told in outcome.failures)
