@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import sigkills
 from units import Unit
 
@@ -15,8 +18,11 @@ def test_a_few_kills_are_counted_by_phase() -> None:
     assert outcome.counts["acknowledged"] > 0
 
 
-def test_a_process_that_acknowledges_too_early_is_a_failure_with_the_command_that_repeats_it() -> None:
-    """The canary: a killer that finds nothing may be looking at nothing."""
+def test_a_process_that_acknowledges_too_early_is_a_failure_with_the_command_that_repeats_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canary: a killer that finds nothing may be looking at nothing. It keeps what it found, here for pytest."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     outcome = sigkills.prove(Unit("canary", {"kills": 100, "seed": 1, "canary": True}))
     assert len(outcome.failures) == 1
     assert "acknowledged" in outcome.failures[0]
