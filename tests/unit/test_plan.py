@@ -281,6 +281,16 @@ def test_a_first_record_that_is_torn_is_cut_and_its_segment_dropped() -> None:
     assert (plan.blank, plan.given_up) == ((2,), ())
 
 
+@pytest.mark.parametrize("other", [{"checksum": 7}, {"end_bytes": 4000, "content_end_bytes": 4000}])
+def test_a_segment_that_was_exchanged_for_one_like_it_is_noticed_by_its_successor(other: dict[str, int]) -> None:
+    """A copy of the store that was written to as well has a segment of the same number, length and LSNs."""
+    first = sealed(segment(1, 1, 3))
+    second = after(first, segment(2, 4, 1))
+    assert planned(first, second).damage == ()
+    (damage,) = planned(replace(first, **other), second).damage
+    assert (damage.file, damage.lsn) == ("log-0000000000000002.jks", 4)
+
+
 def test_damage_breaks_the_run_and_what_is_behind_it_is_given_up() -> None:
     """Point-in-time: a prefix and never more, however sound the rest is."""
     first = sealed(segment(1, 1, 3))
