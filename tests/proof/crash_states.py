@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from journalkit.format.names import LOCK
 from journalkit.fs.tree import DirectoryNode, FileNode, Node
 from journalkit.testing import SimulatedDisk
 from journalkit.testing.faults import MUTATING, FaultPlan
@@ -57,6 +58,11 @@ class Image(NamedTuple):
     def is_all_kept(self) -> bool:
         """Whether it is what a kill leaves: nothing is lost, all is in its order."""
         return self.told == (_base_told(True, True),)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether no byte in it is a store's: nothing but directories, empty files and a lock."""
+        return not any(content.data and not path.endswith(f"/{LOCK}") for path, content in self.files)
 
     def disk(self) -> SimulatedDisk:
         """Return a disk of exactly this, all of it durable."""
