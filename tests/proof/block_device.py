@@ -57,6 +57,11 @@ class _Fault:
         return True
 
 
+def _first_blocks(count_bytes: int) -> int:
+    """Return how much of a write is written that fails halfway: whole blocks, for no file system bears less of some."""
+    return count_bytes // 2 // BLOCK_BYTES * BLOCK_BYTES
+
+
 def recorded(path: str) -> list[Operation]:
     """Return what a device was asked to do, as it saved it."""
     with open(path, "rb") as file:
@@ -97,7 +102,7 @@ def main() -> None:
             return len(self._operations)
 
         def fail(self, kind: Kind, nth: int, times: int | None = 1, *, is_partial: bool = False) -> None:
-            """Let operations fail with EIO; of a write that fails partially the first sector is written."""
+            """Let operations fail with EIO; of a write that fails partially some of the first blocks are written."""
             self._faults.append(_Fault(kind, nth, times, errno.EIO, is_partial))
 
         def end_faults(self) -> list[int]:
@@ -143,9 +148,10 @@ def main() -> None:
                 fault = self._fault("write")
                 if fault and not fault.is_partial:
                     raise OSError(fault.error, "told to fail")
-                taken = data[:SECTOR_BYTES] if fault else data
-                os.pwrite(self._image, taken, offset)
-                self._record(offset, taken)
+                taken = data[: _first_blocks(len(data))] if fault else data
+                if taken:
+                    os.pwrite(self._image, taken, offset)
+                    self._record(offset, taken)
                 if fault:
                     raise OSError(fault.error, "told to fail")
                 return len(data)

@@ -30,7 +30,6 @@ PLACES: Final = {
         Place("ext4", EXT4),
         Place("ext4 writeback", EXT4, "data=writeback,nodelalloc"),
         Place("ext4 journal", EXT4, "data=journal"),
-        Place("ext4 async", EXT4, "data=writeback,journal_async_commit", tells_of_flushes=False),
         Place("ext4 1k", EXT4_SMALL_BLOCKS),
         Place("xfs", XFS),
         Place("xfs wsync", XFS, "wsync"),
@@ -39,3 +38,7 @@ PLACES: Final = {
         Place("btrfs notreelog", BTRFS, "nodiscard,notreelog", _BLOCKS),
     )
 }
+
+ASYNC_COMMIT: Final = Place("ext4 async", EXT4, "data=writeback,journal_async_commit", tells_of_flushes=False)
+"""None of the places, for a store is as safe as what it stands on. The journal can't be replayed there once the device
+lost one of its blocks and kept the commit; and fsync returns as if all were well when the device didn't flush."""

@@ -40,7 +40,7 @@ GOALS: Final = (
     *device_errors.GOALS,
 )
 
-_TRIALS: Final = 12
+_TRIALS: Final = 13
 _ROUNDS: Final[dict[Size, int]] = {"ci": 1, "full": 20}
 
 
