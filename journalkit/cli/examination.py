@@ -28,11 +28,11 @@ from journalkit.cli.verdicts import (
     worst,
 )
 from journalkit.clock import SystemClock
-from journalkit.errors import CorruptionError
+from journalkit.errors import CorruptionError, UnsupportedFormatError
 from journalkit.format import names
 from journalkit.format.batch import decode_into
 from journalkit.format.frame import Frame, Kind
-from journalkit.format.malformed import MalformedError
+from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import Manifest, SnapshotEntry
 from journalkit.format.segment import DurableSlot
 from journalkit.format.table import TableInfo
@@ -137,6 +137,9 @@ def examine(
                 raise
             seen = manifest.generation
             continue
+        except NewerFormatError as error:
+            # Of a file that is damaged as well: opening sees the damage first, and doesn't look so far.
+            raise UnsupportedFormatError(f"{directory}: {error}; upgrade journalkit, nothing was touched") from error
         sight = (found.files, manifest.generation, found.slot)
         if found.verdict == "sound" or sight == seen:
             return found

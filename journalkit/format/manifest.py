@@ -214,6 +214,9 @@ def check_manifest(manifest: Manifest) -> None:
         raise MalformedError("the next segment's number is taken")
     if lsns and not manifest.pruned_lsn <= lsns[-1]:
         raise MalformedError("the log was pruned beyond the oldest snapshot")
+    # A journal has no snapshots: what was pruned there was given up on request.
+    if manifest.kind == "store" and manifest.pruned_lsn and not lsns:
+        raise MalformedError(f"the log begins behind LSN {manifest.pruned_lsn} and no snapshot is named")
 
 
 def _check_types(part: _Part) -> None:

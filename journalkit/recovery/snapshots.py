@@ -13,7 +13,7 @@ from typing import Final
 
 from journalkit.errors import CorruptionError
 from journalkit.format.manifest import Manifest, SnapshotEntry
-from journalkit.format.names import MANIFEST, table_name
+from journalkit.format.names import table_name
 from journalkit.format.table import TableInfo
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.snapshot.cache import BlockCache
@@ -61,13 +61,8 @@ def choose_snapshot(
         else:
             return SnapshotChoice(entry, tables, tuple(damaged), tuple(errors))
     # A journal has no snapshots: what was pruned there was given up on request.
-    if manifest.pruned_lsn and manifest.kind == "store":
-        if errors:
-            raise errors[0]
-        raise CorruptionError(
-            f"the log begins behind LSN {manifest.pruned_lsn} and no snapshot is named",
-            path=os.path.join(directory, MANIFEST),
-        )
+    if errors and manifest.pruned_lsn and manifest.kind == "store":
+        raise errors[0]
     return SnapshotChoice(None, (), tuple(damaged), tuple(errors))
 
 

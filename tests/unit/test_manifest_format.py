@@ -69,7 +69,7 @@ def plain_body() -> dict[str, Any]:
 def test_a_manifest_comes_back() -> None:
     """It decides what is live; nothing of it may change on the way, its types included."""
     assert decode_manifest(encode_manifest(MANIFEST)) == MANIFEST
-    empty = dataclasses.replace(MANIFEST, segments=(), snapshots=(), metadata={})
+    empty = dataclasses.replace(MANIFEST, segments=(), snapshots=(), pruned_lsn=0, metadata={})
     assert decode_manifest(encode_manifest(empty)) == empty
 
 
@@ -113,6 +113,7 @@ def test_a_later_version_is_told_from_damage(field: str) -> None:
         ({"writer": b""}, "identity"),
         ({"next_segment": 3}, "next segment"),
         ({"pruned_lsn": 3}, "pruned beyond"),
+        ({"snapshots": []}, "no snapshot is named"),
         ({"epoch": "3"}, "epoch is '3'"),
         ({"epoch": True}, "epoch is True"),
         ({"epoch": -1}, "epoch is -1"),
