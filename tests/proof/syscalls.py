@@ -28,7 +28,7 @@ from history import History
 from mounts import EXT4, Images, Mounted, guarded
 from units import Goal, Outcome, Size, Unit
 
-GOALS: Final = (Goal("system calls", "system calls of a process that failed, by strace", ci=150, full=4000),)
+GOALS: Final = (Goal("system calls", "system calls of a process that failed, by strace", ci=150, full=10_000),)
 
 ERRORS: Final[dict[str, tuple[str, ...]]] = {
     "openat": ("EMFILE", "EIO", "EACCES", "ENOSPC", "EINTR", "EROFS"),
