@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from fuzz.directories import FOLDER, LINK, PIPE, directory_seeds, mutate_directory, unpack
 from fuzz.target import FindingError, Target, require
@@ -101,8 +102,16 @@ def _sleep_not(_clock: SystemClock, _seconds: float) -> None:
     """Look again at once: nobody else is at the directory."""
 
 
-def run_command(arguments: tuple[str, ...], top: Path, *, plain: bool = False) -> tuple[int, str]:
-    """Run a command in this process; return its exit code and what it printed, or raise a finding."""
+class Done(NamedTuple):
+    """What a command came to: its exit code, what it printed, what it said beside that."""
+
+    code: int
+    said: str
+    told: str
+
+
+def run_command(arguments: tuple[str, ...], top: Path, *, plain: bool = False) -> Done:
+    """Run a command in this process; return what it came to, or raise a finding."""
     argv = [str(top / word) if word in ("S", "T") else word for word in arguments]
     streams = sys.stdout, sys.stderr
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if plain else "utf-8", errors="strict", newline="")
@@ -118,7 +127,7 @@ def run_command(arguments: tuple[str, ...], top: Path, *, plain: bool = False) -
         SystemClock.sleep = usual  # type: ignore[method-assign]
     said, told = _text(out), _text(err)
     _judge(arguments, code, said, told, defect)
-    return code, said
+    return Done(code, said, told)
 
 
 def _text(stream: io.TextIOWrapper) -> str:
@@ -185,39 +194,41 @@ def run_salvage(data: bytes) -> None:
 
 def _rescue(store: Path) -> None:
     top, before = store.parent, _survey(store)
-    code, said = run_command(("salvage", "S", "T", "--json"), top)
+    done = run_command(("salvage", "S", "T", "--json"), top)
     require(_survey(store) == before, "salvage changes its source")
-    if code != codes.DONE:
-        require(not said, "salvage reports and fails")
+    if done.code != codes.DONE:
+        require(not done.said, "salvage reports and fails")
         return
-    require(run_command(("verify", "T"), top)[0] == codes.DONE, "what salvage writes isn't sound")
+    require(run_command(("verify", "T"), top).code == codes.DONE, "what salvage writes isn't sound")
     rescued = _contents(top, "T")
-    if run_command(("verify", "S"), top)[0] != codes.DONE:
+    if run_command(("verify", "S"), top).code != codes.DONE:
         return
     whole = run_command(("dump", "S"), top)
-    if whole[0] == codes.DONE and json.loads(said)["complete"]:
-        require(whole[1] == rescued, "salvage of a sound store gives another one")
+    if whole.code == codes.DONE:
+        require(json.loads(done.said)["complete"], "salvage of a sound store misses something")
+        require(whole.said == rescued.said, "salvage of a sound store gives another one")
 
 
-def _contents(top: Path, which: str) -> str:
-    """Return the state of a store, or the records of a journal."""
-    info = json.loads(run_command(("info", which, "--json"), top)[1])
-    code, said = run_command(("dump", which) if info["kind"] == "store" else ("log", which, "--values"), top)
-    require(code == codes.DONE, "what is verified can't be read")
-    return said
+def _contents(top: Path, which: str) -> Done:
+    """Return the state of a store, or the records of a journal: whole, or of bytes that are whole and no value."""
+    info = json.loads(run_command(("info", which, "--json"), top).said)
+    done = run_command(("dump", which) if info["kind"] == "store" else ("log", which, "--values"), top)
+    is_senseless = "can't be decoded" in done.told or "makes no sense" in done.told
+    require(done.code == codes.DONE or is_senseless, f"what is verified can't be read: {done.told}")
+    return done
 
 
 def _recover(store: Path, mode: str) -> None:
     top, before = store.parent, _survey(store)
-    would, _ = run_command(("recover", "S", "--dry-run", "--mode", mode, "--json"), top)
+    would = run_command(("recover", "S", "--dry-run", "--mode", mode, "--json"), top).code
     require(_survey(store) == before, "a dry run changes the store")
-    done, _ = run_command(("recover", "S", "--mode", mode), top)
+    done = run_command(("recover", "S", "--mode", mode), top).code
     if would != codes.DONE:
         require(done != codes.DONE, "a recovery does what its plan refuses")
         require(_unlocked(_survey(store)) == _unlocked(before), "a refused recovery changes files")
         return
     if done == codes.DONE:
-        require(run_command(("verify", "S"), top)[0] == codes.DONE, "what was recovered isn't sound")
+        require(run_command(("verify", "S"), top).code == codes.DONE, "what was recovered isn't sound")
         _contents(top, "S")
 
 
