@@ -148,7 +148,7 @@ VARIATIONS: Final = (
     Variation("", {}, Bound(2, 2), Bound(3, 2)),
     Variation("unsynced", {"sync": "never"}, Bound(2, 1), Bound(3, 1)),
 )
-SEEDS: Final[dict[Size, int]] = {"ci": 1, "full": 4}
+SEEDS: Final[dict[Size, int]] = {"ci": 1, "full": 5}
 RANDOM_STATES: Final[dict[Size, int]] = {"ci": 0, "full": 30}
 
 _USUAL: Final = (3, 3, 5, 5)
