@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pytest
 
 import journalkit
-from journalkit.errors import CorruptionError, StoreFullError
+from journalkit.errors import CorruptionError, FencedError, JournalError, StoreFullError
 from journalkit.log.log import Log
 from journalkit.store.compactor import Compactor
 from journalkit.testing import SimulatedClock, SimulatedDisk
@@ -83,3 +84,58 @@ def test_one_fold_runs_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     for thread in threads:
         thread.join(10)
     assert most == [1]
+
+
+def test_a_clock_that_goes_back_orders_no_snapshots(bench: Bench) -> None:
+    """Snapshots are told apart by LSN; their times are labels."""
+    clock = SimulatedClock()
+    store = bench.open(clock=clock)
+    for number in range(3):
+        store["a"] = number
+        store.compact()
+        clock.jump_wall(-3600)
+    assert store.snapshot_lsn == 3
+    store.close()
+    with bench.open() as store:
+        assert (store["a"], store.snapshot_lsn, store.recovery_report.fell_back) == (2, 3, False)
+
+
+def test_a_deleted_key_is_nowhere_once_it_was_folded_away(bench: Bench) -> None:
+    """Neither its value nor its name: a deletion has nothing left to hide below the last layer."""
+    store = bench.open(keep_snapshots=1)
+    store.update({"the secret's name": b"the secret", "other": 1})
+    store.compact()
+    del store["the secret's name"]
+    store.compact()
+    store.close()
+    for name in bench.disk.list("/store"):
+        data = bench.disk.read_bytes(f"/store/{name}")
+        assert b"the secret" not in data, name
+
+
+def test_a_fold_that_was_overtaken_touches_no_table_of_the_newer_writer() -> None:
+    """A lock may be lost under a writer (a network file system, somebody's rm); it ends, and harms nobody."""
+    disk = SimulatedDisk()
+    state: dict[str, int] = {"a": 1, "b": 2}
+
+    class Overtaken(SimulatedClock):
+        def sleep(self, duration_s: float) -> None:
+            super().sleep(duration_s)
+            if late._engine.writing is not None and not newer:
+                late._engine.writing.opened.lock.close()
+                newer.append(journalkit.open("/store", fs=disk, clock=SimulatedClock(seed=2), compaction="manual"))
+                newer[0].update(state)
+                newer[0].compact()
+
+    newer: list[journalkit.Store] = []
+    late = journalkit.open("/store", fs=disk, clock=SimulatedClock(seed=1), compaction="manual")
+    late["old"] = 0
+    late._engine.clock.__class__ = Overtaken
+    with pytest.raises(FencedError):
+        late.compact()
+    with suppress(JournalError):
+        late.close()
+    newer[0].close()
+    with journalkit.open("/store", fs=disk, clock=SimulatedClock(seed=3), compaction="manual", check_all=True) as store:
+        assert store == {"old": 0, **state}
+        assert not store.recovery_report.fell_back
