@@ -37,6 +37,7 @@ class Scene:
     `early_timeouts`: waits may end by their timeout at any point. `by_line`:
     every line of these source files is a point. `stalls`: somebody may have to
     wait for a timeout. `shares`: into how many units its schedules are split.
+    `is_large`: it is for full runs only.
     """
 
     says: str
@@ -51,6 +52,7 @@ class Scene:
     stalls: bool = False
     by_line: frozenset[str] = frozenset()
     is_journal: bool = False
+    is_large: bool = False
 
 
 def _two_writers(world: World) -> None:
@@ -111,9 +113,14 @@ def _fold_and_closer(world: World) -> None:
 
 
 def _view_fold_writer(world: World) -> None:
-    world.act("writer", world.put("a", sync="never"))
-    world.act("viewer", world.view)
     world.act("compactor", world.compact)
+    world.act("writer", world.put("a", sync="never"), world.glance)
+
+
+def _view_fold_writer_apart(world: World) -> None:
+    world.act("compactor", world.compact)
+    world.act("viewer", world.glance)
+    world.act("writer", world.put("a", sync="never"))
 
 
 def _rotation(world: World) -> None:
@@ -163,7 +170,6 @@ def _full_disk(world: World) -> None:
 
 
 def _reader_beside_fold(world: World) -> None:
-    world.put("a")("before")
     world.act("reader", world.look)
     world.act("compactor", world.compact)
 
@@ -242,6 +248,8 @@ def _journal_closer(world: JournalWorld) -> None:
     world.act("closer", world.close)
 
 
+_SLOW: Final[Any] = {"early_timeouts": True, "stalls": True}
+
 SCENES: Final[dict[str, Scene]] = {
     "two-writers": Scene(
         "two durable writers: group commit, leader and follower", _two_writers, preemptions_full=3, shares_full=2
@@ -257,36 +265,38 @@ SCENES: Final[dict[str, Scene]] = {
     "slow-disk-closer": Scene(
         "a close beside a write that a slow disk holds up",
         _slow_disk_and_closer,
-        early_timeouts=True,
-        stalls=True,
+        **_SLOW,
         preemptions_full=3,
         shares_full=2,
     ),
     "slow-disk-next-owner": Scene(
         "the same, and somebody opens the store at once",
         _slow_disk_and_next_owner,
-        early_timeouts=True,
-        stalls=True,
+        **_SLOW,
     ),
-    "slow-disk-followers": Scene(
-        "followers who look again before their leader is done", _three_writers, early_timeouts=True, stalls=True
-    ),
+    "slow-disk-followers": Scene("followers who look again before their leader is done", _three_writers, **_SLOW),
     "slow-disk-fold-closer": Scene(
         "a close that gives up waiting for a fold",
         _slow_disk_fold_and_closer,
         snapshots=1,
-        early_timeouts=True,
-        stalls=True,
+        **_SLOW,
     ),
     "slow-disk-syncer-closer": Scene(
         "a close that gives up waiting, beside the interval's thread",
         _slow_disk_and_closer,
         options={"sync": "interval"},
-        early_timeouts=True,
-        stalls=True,
+        **_SLOW,
     ),
     "fold-closer": Scene("a close in the middle of a fold", _fold_and_closer, snapshots=2),
-    "view-fold-writer": Scene("a view, a fold and a writer", _view_fold_writer, snapshots=1, shares=2),
+    "view-fold-writer": Scene("a writer who takes a view, beside a fold", _view_fold_writer, snapshots=2),
+    "view-fold-writer-apart": Scene(
+        "a view, a fold and a writer, each on its own",
+        _view_fold_writer_apart,
+        snapshots=2,
+        shares=4,
+        shares_full=4,
+        is_large=True,
+    ),
     "rotation": Scene("a rotation beside a second writer", _rotation, preemptions_full=3, shares_full=2),
     "transaction": Scene("a transaction beside a writer", _transaction, preemptions_full=3, shares_full=2),
     "two-increments": Scene(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from scheduled_threads import Threads
@@ -44,6 +45,7 @@ class ScheduledFiles:
         if name in _QUIET:
             return operation
 
+        result: Callable[..., Any]
         if name in _OPENING:
 
             def opened(path: str) -> Any:

@@ -275,6 +275,9 @@ class ScheduledQueue:
         self._threads = threads
         self._items: deque[Any] = deque()
 
+    def _has_some(self) -> bool:
+        return bool(self._items)
+
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add one."""
         self._threads.point("put")
@@ -283,7 +286,7 @@ class ScheduledQueue:
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take one, or raise Empty."""
         self._threads.point("get")
-        if not self._items and not (block and self._threads.block(self._items.__len__, timeout, "get")):
+        if not self._items and not (block and self._threads.block(self._has_some, timeout, "get")):
             raise queue.Empty
         return self._items.popleft()
 

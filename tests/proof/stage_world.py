@@ -137,6 +137,12 @@ class World:
             if {key: view[key] for key in first} != first or dict(view.items()) != first:
                 self.witness.wrong.append(f"{thread}: a view changed under its reader")
 
+    def glance(self, thread: str) -> None:
+        """Take a view and look at it once."""
+        least_lsn = self.witness.acknowledged_lsn
+        with self.store.view() as view:
+            self.witness.saw(thread, "view", dict(view), least_lsn=least_lsn, is_whole=True, lsn=view.lsn)
+
     def ladder(self, thread: str) -> None:
         """Ask for the four LSNs, each at another moment."""
         store, pause = self.store, self._threads.point
@@ -217,7 +223,7 @@ class World:
         return f"{thread}-{self._values}" + "." * bytes_more
 
     def _is_strong(self, sync: Any) -> bool:
-        return (sync or self.sync) == "always"
+        return bool((sync or self.sync) == "always")
 
     # The end
 
