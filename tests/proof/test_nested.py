@@ -20,7 +20,7 @@ def test_recoveries_of_a_torn_tail_may_be_cut_off_anywhere(monkeypatch: pytest.M
     monkeypatch.setattr(nested, "_THIRD", 1.0)
     outcome = Nest("torn_tail_cut", 3).go(2)
     assert outcome.failures == []
-    assert outcome.counts["recoveries cut off"] == 4
+    assert outcome.counts["recoveries cut off"] == 6
     assert outcome.counts["nested"] > outcome.counts["third crashes"] > 10
 
 
