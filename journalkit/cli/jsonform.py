@@ -36,7 +36,7 @@ INT_BITS_MAX: Final = 4096
 
 _MARK: Final = "$"
 _PAIR: Final = 2
-_FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_FLOATS: Final = ("nan", "inf", "-inf")
 
 
 class JsonFormError(ValueError):
@@ -183,6 +183,11 @@ def _from_text(name: str, make: Callable[[str], Any]) -> Callable[[Any], Any]:
     return read
 
 
+def _read_float(text: str) -> float:
+    """Make a new NaN each time: a set may hold several, and one object twice is one element."""
+    return float(_FLOATS[_FLOATS.index(text)])
+
+
 def _items(name: str, item: Any) -> list[Any]:
     if type(item) is not list:
         raise JsonFormError(f"{name} takes an array")
@@ -225,7 +230,7 @@ def _read_fraction(item: Any) -> Fraction:
 
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$int": _from_text("$int", lambda text: int(text, 16)),
-    "$float": _from_text("$float", lambda text: _FLOATS[text]),
+    "$float": _from_text("$float", _read_float),
     "$bytes": _from_text("$bytes", lambda text: base64.b64decode(text, validate=True)),
     "$tuple": lambda item: tuple(_items("$tuple", item)),
     "$dict": _read_dict,

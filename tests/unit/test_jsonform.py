@@ -56,6 +56,16 @@ def test_every_value_comes_back_the_same(value: Any) -> None:
     assert same(jsonform.loads(text), value)
 
 
+def test_several_nans_in_a_set_stay_several() -> None:
+    """Found by fuzzing: a dump of such a store couldn't be loaded, since one NaN was read for all of them."""
+    for kind in (set, frozenset):
+        value = kind({float("nan"), float("nan"), 1.0})
+        found = jsonform.loads(jsonform.dumps(value))
+        assert same(found, value)
+    keyed = {float("nan"): 1, float("nan"): 2}
+    assert same(jsonform.loads(jsonform.dumps(keyed)), keyed)
+
+
 def test_what_json_can_say_stays_what_it_is() -> None:
     """Most values are plain, and other tools read them."""
     value = {"a": [1, 2.0, -0.0, True, None, "x"], "b": {}}
