@@ -12,7 +12,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from fuzz import reseal
+from fuzz import reseal, second
 from fuzz.draw import Source, draw_key, draw_mutations, draw_value, source_of, spelled
 from fuzz.mutation import mutate
 from fuzz.target import FindingError, Target, require
@@ -54,6 +54,8 @@ def run_key(data: bytes) -> None:
         with suppress(MalformedError):
             key = keys.decode_key(body)
             require(keys.encode_key(key) == body, f"{body!r} decodes to {key!r}, which encodes to something else")
+        if not 0 < body[:1].ljust(1, b"\0")[0] < keys.NEGATIVE_BIG:  # reserved keys have a decoder of their own
+            second.compare("decode_key", keys.decode_key, body)
     elif kind == 1:
         with suppress(MalformedError):
             name = keys.reserved_name(body)
@@ -143,6 +145,7 @@ def run_value(data: bytes) -> None:
 
 
 def _run_cbor(body: bytes) -> None:
+    second.compare("decode_value", _CBOR.decode, body)
     quick, general = _decoded(_CBOR.decode, body), _decoded(codec._decode_exactly, body)
     if quick is None:
         return

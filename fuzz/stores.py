@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import journalkit
+from fuzz import second
 from fuzz.directories import FILE, FOLDER, directory_seeds, mutate_directory, unpack
 from fuzz.draw import spelled
 from fuzz.target import Target, require
@@ -128,9 +129,12 @@ def run_open(data: bytes) -> None:
     first = look(fs, "r", recovery, **how)
     require(look(fs, "r", recovery, **how) == first, "two looks at the same bytes differ")
     require(contents(fs) == before, "reading changes the directory")
+    if recovery == "default" and is_journal == (_kind(data) == "journal"):
+        _compare_readers(data, first)
     seen = look(fs, "rw", recovery, **how)
     if seen.error:
-        if LAST_NUMBER not in seen.error:  # then leftovers were swept
+        # Of a directory in the way of a file only the attempt tells; and a last number, once leftovers were swept.
+        if seen.kind != "StorageError" and LAST_NUMBER not in seen.error:
             require(contents(fs) == before, f"refused, and changed: {seen.error}")
         return
     require(not first.error, f"opened for writing, but for reading it is {first.error}")
@@ -143,6 +147,19 @@ def run_open(data: bytes) -> None:
     last = look(fs, "r", "strict", **how)
     require(not last.error and last.lsn > again.lsn - 1, f"what was written can't be opened: {last!r:.300}")
     require(set(again.state) - {"str 'one more'"} <= set(last.state) | _replaced(again), "what was there is gone")
+
+
+def _compare_readers(data: bytes, seen: Seen) -> None:
+    """Ask the independent reader: it serves what opens, the same state, and nothing that doesn't."""
+    files = {item.name: item.content for item in unpack(data) if item.kind != FOLDER and "/" not in item.name}
+    judgement = second.judge(files)
+    if judgement is None or any(item.kind == FOLDER for item in unpack(data)):
+        return
+    served = judgement.state is not None
+    says = judgement.refusal.reason if judgement.refusal is not None else judgement.verdict
+    require(served == (not seen.error), f"the second reader says {says!r}, opening says {seen.error or seen!r:.300}")
+    if served and seen.is_readable and seen.state is not None:
+        require(judgement.last_lsn == seen.lsn, f"LSN {judgement.last_lsn} for the second reader, {seen.lsn} opened")
 
 
 def _replaced(seen: Seen) -> set[str]:
