@@ -16,7 +16,7 @@ from typing import Any
 
 from history import History
 from oracle import judge
-from places import Hang, limited
+from places import MEDIUM, PACKAGE, Hang, limited
 from stage import Killed, Play
 from workload import Workload
 
@@ -81,6 +81,10 @@ class Trial:
                     self.workload.script(play)
                 except JournalError as error:
                     self.error = error
+                except OSError as error:
+                    if _is_the_package_s(error):
+                        raise
+                    # The script itself, by way of somebody who lays hands on the directory, met the fault.
                 self.phase = self.history.doing
                 self._cut("when it failed")
                 if play.handle is not None and not play.handle.closed:
@@ -206,3 +210,9 @@ class Trial:
             play.process.die()
         if time.monotonic() - began_s > CLOSE_S_MAX:
             self.complain(f"closing took {time.monotonic() - began_s:.1f} s")
+
+
+def _is_the_package_s(error: BaseException) -> bool:
+    """Whether an error came up through the package, and not from the script's own use of the disk."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.filename.startswith(PACKAGE) and not frame.filename.startswith(MEDIUM) for frame in frames)

@@ -27,8 +27,8 @@ import journalkit
 
 LETS_IN = ("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "RESUME")
 
-_PACKAGE = os.path.dirname(journalkit.__file__) + os.sep
-_MEDIUM = (os.path.join(_PACKAGE, "testing") + os.sep, os.path.join(_PACKAGE, "fs", "tree.py"))
+PACKAGE = os.path.dirname(journalkit.__file__) + os.sep
+MEDIUM = (os.path.join(PACKAGE, "testing") + os.sep, os.path.join(PACKAGE, "fs", "tree.py"))
 
 
 class Hang(BaseException):
@@ -101,7 +101,7 @@ class Interrupter:
 
     def _look_at(self, frame: FrameType) -> Any:
         name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) or name.startswith(_MEDIUM):
+        if not name.startswith(PACKAGE) or name.startswith(MEDIUM):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._trace
@@ -110,7 +110,7 @@ class Interrupter:
         self.seen += 1
         if self.seen not in self.places:
             return
-        where = f"{frame.f_code.co_filename.removeprefix(_PACKAGE)}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        where = f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno} in {frame.f_code.co_qualname}"
         self.fired.append(where)
         if self._on_fire is not None:
             self._on_fire()
