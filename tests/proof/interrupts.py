@@ -82,7 +82,7 @@ def every_place(path: Path, outcome: Outcome, *, most: int | None = None, seed: 
 
 
 def every_pair(path: Path, outcome: Outcome, *, firsts: int) -> None:
-    """Interrupt twice: at `firsts` places of each step, and at each place of what comes of that and of the next call."""
+    """Interrupt twice: at `firsts` places of each step, and at each place of what comes of it and of the next call."""
     base, states = path.begin(), plain_run(path)
     for index in range(len(path.steps)):
         plain = attempt(path, base, states, index, Interrupter())
