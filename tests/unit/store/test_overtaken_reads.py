@@ -1,0 +1,92 @@
+"""A read without a lock, overtaken by a fold at each of its lines: it never misses an entry on its way down."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from journalkit.format.frame import Kind
+from journalkit.fs.memory import MemoryFileSystem
+from journalkit.log.commit import Commit
+from journalkit.snapshot.cache import BlockCache
+from journalkit.snapshot.reader import Table
+from journalkit.snapshot.writer import TableWriter
+from journalkit.store.layers import Frozen, Layers
+from journalkit.testing import SimulatedClock
+
+STORE = b"s" * 16
+CODES = {Layers.get.__code__, Layers.get_below.__code__}
+
+
+def table_of(entries: dict[bytes, bytes], number: int) -> Table:
+    """Return an open table."""
+    fs = MemoryFileSystem()
+    fs.make_directory("/t")
+    with TableWriter(fs, "/t", number, store_uuid=STORE, lsn=number, salt=number) as writer:
+        writer.add_all(sorted(entries.items()))
+        info = writer.finish()
+    return Table.open(fs, "/t", info, STORE, BlockCache(1 << 16))
+
+
+def overtaken(read: Callable[[], Any], line: int, act: Callable[[], None]) -> tuple[Any, bool]:
+    """Return what a read gives if something happens right before the line-th line of it, and whether it came so far."""
+    seen, acted = [0], [False]
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code not in CODES:
+            return None
+        if event == "line":
+            seen[0] += 1
+            if seen[0] == line:
+                acted[0] = True
+                sys.settrace(None)
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return read(), acted[0]
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("hot_bytes", [0, 1 << 20])
+@pytest.mark.parametrize(("key", "value"), [(b"k", b"new"), (b"only", b"here")])
+def test_a_get_that_a_fold_overtakes_at_any_line_finds_the_key(hot_bytes: int, key: bytes, value: bytes) -> None:
+    """Frozen memtables are asked before the tables are: the other way round the swap in between would hide the key."""
+    line = 0
+    came_so_far = True
+    while came_so_far:
+        line += 1
+        layers = Layers(SimulatedClock(), hot_bytes=hot_bytes)
+        layers.load({}, (table_of({b"k": b"old", b"z": b""}, 1),), lsn=1, payload_bytes=0)
+        assert layers.get(b"k") == b"old"
+        layers.apply([Commit(b"x", Kind.BATCH, ((b"k", b"new"), (b"only", b"here")), durable=False)], 2)
+        folded = layers.begin_fold()
+        folding = table_of({b"k": b"new", b"only": b"here", b"z": b""}, 2)
+
+        def swap(layers: Layers = layers, folded: Frozen = folded, folding: Table = folding) -> None:
+            layers.end_fold(folded, (folding,))
+
+        found, came_so_far = overtaken(lambda layers=layers: layers.get(key), line, swap)
+        assert found == value, f"line {line}"
+        assert layers.get(key) == value, f"after line {line}"
+    assert line >= 5
+
+
+def test_a_get_that_a_freeze_overtakes_at_any_line_finds_the_key() -> None:
+    """From the active memtable to a frozen one: seen twice perhaps, never not at all."""
+    line = 0
+    came_so_far = True
+    while came_so_far:
+        line += 1
+        layers = Layers(SimulatedClock())
+        layers.apply([Commit(b"x", Kind.BATCH, ((b"k", b"v"),), durable=False)], 1)
+        found, came_so_far = overtaken(lambda layers=layers: layers.get(b"k"), line, layers.freeze)
+        assert found == b"v", f"line {line}"
+    assert line > 1
