@@ -7,6 +7,9 @@
     terminal     text for people: lines, sizes, times, progress
     page         an aligned page, for a terminal with rich, plain elsewhere
     examination  what verify, info, du and recover know of a directory without changing it
+    verdicts     each file's verdict, and its words
+    remains      the same of a directory without a sound manifest
+    causes       what happened, what survives and what to do next, in words and as JSON
 
 A command module has `add_parser(commands)`, which registers its parser with
 `run=`, a function from parsed arguments to an exit code. What it needs beyond

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from journalkit.cli.examination import Examination
-from journalkit.cli.page import Cell
+from journalkit.cli.page import Cell, Grid, Toned
 from journalkit.cli.shown import range_json, range_text
 from journalkit.cli.terminal import count, span
 from journalkit.cli.verdicts import FileVerdict
@@ -17,6 +17,7 @@ from journalkit.recovery.salvage_ranges import ALL_KEYS
 
 _KEY_WIDTH: Final = 24
 _SHOWN: Final = 4
+_LINES_SHOWN: Final = 40
 
 _BY_NAME: Final = {
     DamageKind.SWAPPED_FILES: "give the files back the names that belong to them, and verify again",
@@ -43,6 +44,21 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     }
 
 
+def damage_json(files: Sequence[FileVerdict]) -> list[dict[str, Any]]:
+    """Return every damage for JSON, each with its file."""
+    return [{"file": file.name} | finding_json(finding) for file in files for finding in file.findings]
+
+
+def damage_grid(files: Sequence[FileVerdict]) -> Grid:
+    """Return every damage in a line."""
+    damage = [
+        (file.name, Toned(words(finding.cause.kind), "bad"), where(finding).removeprefix("byte "), lost(finding))
+        for file in files
+        for finding in file.findings
+    ]
+    return Grid("damage", ("file", "what happened", "bytes", "lost"), damage[:_LINES_SHOWN])
+
+
 def rows(findings: Sequence[Finding]) -> list[tuple[str, Cell]]:
     """Return the damages of one file as fields: the first in full, some more in a line each."""
     first = findings[0]
@@ -50,18 +66,19 @@ def rows(findings: Sequence[Finding]) -> list[tuple[str, Cell]]:
     if first.cause.proof:
         found.append(("proof", first.cause.proof))
     if first.offset_bytes is not None:
-        found.append(("where", _where(first)))
-    if lost := _lost(first):
-        found.append(("lost", lost))
+        found.append(("where", where(first)))
+    if cost := lost(first):
+        found.append(("lost", cost))
     for other in findings[1:_SHOWN]:
-        what = [words(other.cause.kind), _where(other), _lost(other), other.cause.proof]
+        what = [words(other.cause.kind), where(other), lost(other), other.cause.proof]
         found.append(("and", "; ".join(part for part in what if part)))
     if len(findings) > _SHOWN:
         found.append(("and", f"{len(findings) - _SHOWN} more; --json tells all"))
     return found
 
 
-def _where(finding: Finding) -> str:
+def where(finding: Finding) -> str:
+    """Return from which byte to which a damage goes, "" if it has no place."""
     if finding.offset_bytes is None:
         return ""
     if finding.end_bytes is None:
@@ -69,7 +86,8 @@ def _where(finding: Finding) -> str:
     return f"byte {finding.offset_bytes} to {finding.end_bytes}"
 
 
-def _lost(finding: Finding) -> str:
+def lost(finding: Finding) -> str:
+    """Return which records or keys a damage costs, "" if none."""
     if finding.lost_lsns is not None:
         return span(*finding.lost_lsns)
     if finding.lost_keys == ALL_KEYS:
@@ -112,8 +130,8 @@ def survives(found: Examination | None, remains: Remains | None) -> list[Cell]:
         lines.append(f"salvage gives: everything, up to LSN {remains.last_lsn}")
     else:
         gaps = [span(*gap) for gap in remains.missing[:_SHOWN]] + ["..."] * (len(remains.missing) > _SHOWN)
-        lost = f" without {', '.join(gaps)}" if gaps else ""
-        lines.append(f"salvage gives: the state up to LSN {remains.last_lsn}{lost}")
+        without = f" without {', '.join(gaps)}" if gaps else ""
+        lines.append(f"salvage gives: the state up to LSN {remains.last_lsn}{without}")
     return lines
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from journalkit.cli.shown import range_text
 from journalkit.cli.terminal import count
@@ -87,6 +87,12 @@ class Examination:
         """Whether a table of any snapshot is damaged."""
         return any(file.verdict == "damaged" and names.table_number(file.name) is not None for file in self.files)
 
+    @property
+    def dropped(self) -> tuple[SnapshotEntry, ...]:
+        """The damaged snapshots that are newer than the one to start from: recovery names them no more."""
+        entries = self.manifest.snapshots
+        return entries[: entries.index(self.snapshot)] if self.snapshot is not None else entries
+
     def refuse(self, mode: RecoveryMode) -> None:
         """Raise the CorruptionError that opening for writing would raise, if any."""
         permit(self.plan, mode, self.directory)
@@ -147,6 +153,23 @@ def examine(
         SystemClock().sleep(_LOOK_AGAIN_S)
 
 
+_OfFile = TypeVar("_OfFile", Damage, Finding)
+
+
+def _by_file(found: Iterable[_OfFile]) -> dict[str, list[_OfFile]]:
+    grouped: dict[str, list[_OfFile]] = {}
+    for item in found:
+        grouped.setdefault(item.file, []).append(item)
+    return grouped
+
+
+class _Unkept(dict[bytes, bytes | None]):
+    """Takes a record's entries and keeps none: a large record of small entries weighs many times its bytes."""
+
+    def __setitem__(self, key: bytes, value: bytes | None) -> None:
+        """Forget it."""
+
+
 class _Look:
     """One look at a directory with a sound manifest."""
 
@@ -199,10 +222,12 @@ class _Look:
         if self._causes:
             self._findings += self._examiner.log(scan, plan.damage)
             self._findings = self._examiner.look_further(self._findings)
-        files = [self._manifest_verdict(plan), *(self._segment(segment, plan) for segment in scan.segments)]
+        damage = _by_file(plan.damage)
+        files = [self._manifest_verdict(damage), *(self._segment(segment, plan, damage) for segment in scan.segments)]
         files += [self._stray(found) for found in strays.damage]
         files += tables.values()
-        files = [self._with_findings(file) for file in files]
+        findings = _by_file(self._findings)
+        files = [self._with_findings(file, tuple(findings.get(file.name, ()))) for file in files]
         return Examination(
             directory=directory,
             files=tuple(files),
@@ -220,8 +245,7 @@ class _Look:
         if plan.damage and is_foreign_manifest(self._manifest, self._examiner.census, slot):
             raise CorruptionError(FOREIGN_MANIFEST, path=os.path.join(self._directory, names.MANIFEST))
 
-    def _with_findings(self, file: FileVerdict) -> FileVerdict:
-        mine = tuple(found for found in self._findings if found.file == file.name)
+    def _with_findings(self, file: FileVerdict, mine: tuple[Finding, ...]) -> FileVerdict:
         if not mine:
             return file
         if file.verdict != "damaged":
@@ -236,13 +260,13 @@ class _Look:
         try:
             if frame.kind != Kind.BATCH:
                 raise MalformedError("a journal record in a store")
-            decode_into(frame.payload, {})
+            decode_into(frame.payload, _Unkept())
         except MalformedError as error:
             reason = f"the record is whole and makes no sense ({error.reason})"
             entry = next(entry for entry in reversed(self._manifest.segments) if 0 < entry.first_lsn <= frame.lsn)
             self._senseless.append(Damage(names.segment_name(entry.number), reason, frame.offset_bytes, frame.lsn))
 
-    def _manifest_verdict(self, plan: Plan) -> FileVerdict:
+    def _manifest_verdict(self, damage: Mapping[str, list[Damage]]) -> FileVerdict:
         manifest = self._manifest
         file = FileVerdict(
             names.MANIFEST,
@@ -250,13 +274,13 @@ class _Look:
             "sound",
             f"generation {manifest.generation}, epoch {manifest.epoch}",
         )
-        return blamed(file, [damage for damage in plan.damage if damage.file == names.MANIFEST])
+        return blamed(file, damage.get(names.MANIFEST, []))
 
-    def _segment(self, segment: SegmentScan, plan: Plan) -> FileVerdict:
+    def _segment(self, segment: SegmentScan, plan: Plan, damage: Mapping[str, list[Damage]]) -> FileVerdict:
         name = names.segment_name(segment.entry.number)
         self._advance(segment.size_bytes)
         file = FileVerdict(name, segment.size_bytes, "sound", segment_holds(segment))
-        found = [damage for damage in plan.damage if damage.file == name]
+        found = damage.get(name, [])
         if found:
             elsewhere = self._elsewhere(name)
             survives = elsewhere if elsewhere != NOTHING else segment_survives(segment, self._examiner.whole(name))

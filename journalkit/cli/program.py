@@ -62,6 +62,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return codes.INTERRUPTED
     except OSError as error:
         return _failed(name, _reason(error))
+    except MemoryError:
+        return _failed(name, "not enough memory for what stands there; nothing was changed by looking")
     except Exception as error:  # the last resort: a defect of ours
         if sys.flags.dev_mode:
             raise

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import journalkit
 from journalkit.cli import codes
 from journalkit.cli.arguments import Commands, add_command, add_path
+from journalkit.cli.causes import damage_grid, damage_json
 from journalkit.cli.examination import Examination, examine
 from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Toned, show
 from journalkit.cli.terminal import count, progress, say, say_json
@@ -16,6 +19,7 @@ from journalkit.cli.verify import total_bytes
 from journalkit.errors import CorruptionError
 from journalkit.format import names
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.recovery.forecast import Fate, foresee
 from journalkit.recovery.plan import RECOVERY_MODES, Cut
 
 
@@ -28,7 +32,7 @@ def add_parser(commands: Commands) -> None:
         run=run,
         text="What is cut is kept in the store's quarantine. Modes: `default` cuts a torn tail, which nothing "
         "promised, and refuses damage; `strict` refuses both; `point-in-time` keeps the state before the first damage "
-        "of the log and gives up what was promised behind it.",
+        "of the log and gives up what was promised behind it. `salvage` copies what is intact on both sides of it.",
         example="journalkit recover state --dry-run\njournalkit recover state --mode point-in-time",
     )
     add_path(parser)
@@ -40,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the plan, or carry it out and print the report."""
     fs = PosixFileSystem()
     with progress(f"verifying {args.path}", total_bytes(fs, args.path)) as advance:
-        found = examine(fs, args.path, deep=True, advance=advance)
+        found = examine(fs, args.path, deep=True, causes=args.dry_run, advance=advance)
     if args.dry_run:
-        _print_plan(args, found)
+        _print_plan(fs, args, found)
     found.refuse(args.mode)
     if not args.dry_run:
         _carry_out(args, found)
@@ -80,19 +84,31 @@ def _carry_out(args: argparse.Namespace, found: Examination) -> None:
         say(f"a damaged snapshot was replaced: the newest is at LSN {rebuilt_lsn}, and sound")
 
 
-def _print_plan(args: argparse.Namespace, found: Examination) -> None:
+def _print_plan(fs: PosixFileSystem, args: argparse.Namespace, found: Examination) -> None:
     try:
         found.refuse(args.mode)
         refusal = None
     except CorruptionError as error:
-        refusal = str(error)
+        refusal = error.reason
+    quarantine = os.path.join(args.path, names.QUARANTINE)
+    fates: list[Fate] = []
+    if found.usable:
+        fates = foresee(
+            found.manifest,
+            found.plan,
+            found.strays,
+            dropped=found.dropped,
+            rebuild=found.snapshots_damaged,
+            present=fs.list(args.path),
+            quarantined=fs.list(quarantine) if fs.status(quarantine) is not None else (),
+        )
     if args.json:
-        say_json(_as_json(args, found, refusal))
+        say_json(_as_json(args, found, refusal, fates))
         return
-    show(_page(args, found, refusal))
+    show(_page(args, found, refusal, fates))
 
 
-def _page(args: argparse.Namespace, found: Examination, refusal: str | None) -> list[Part]:
+def _page(args: argparse.Namespace, found: Examination, refusal: str | None, fates: Sequence[Fate]) -> list[Part]:
     plan = found.plan
     base = f"the snapshot at LSN {found.snapshot.lsn}" if found.snapshot is not None else "an empty state"
     kept: list[tuple[str, Cell]] = [
@@ -102,38 +118,38 @@ def _page(args: argparse.Namespace, found: Examination, refusal: str | None) -> 
     ]
     if found.snapshots_damaged:
         kept.append(("rebuild", "the damaged snapshot, by a fold"))
-    cuts = [
-        (
-            names.segment_name(cut.segment),
-            f"{cut.offset_bytes}",
-            f"{cut.count_bytes}",
-            cut.reason,
-            f"{names.QUARANTINE}/{names.quarantine_name(cut.segment, cut.offset_bytes, plan.epoch + 1)}",
-        )
-        for cut in plan.cuts
-    ]
-    given_up = [(names.segment_name(cut.segment), f"{cut.count_bytes}", cut.reason) for cut in plan.given_up]
-    damage = [
-        (item.file, "" if item.offset_bytes is None else f"{item.offset_bytes}", Toned(item.reason, "bad"))
-        for item in plan.damage
-    ]
-    told = Toned("this is refused; nothing was changed", "bad") if refusal else Toned("nothing was changed", "good")
+    done = [(fate.file, fate.action, _extent(fate), fate.reason) for fate in fates]
+    given_up = sum(fate.action in ("cut", "set aside") for fate in fates)
+    remarks: list[Cell] = []
+    if given_up:
+        remarks.append(f"what is cut or set aside is kept in {names.QUARANTINE}/; --json says under which name")
+    remarks.append(
+        Toned(f"this is refused: {refusal}", "bad") if refusal else Toned("this is what `recover` would do", "good")
+    )
+    remarks.append("nothing was changed")
     return [
         Fields(f"recovery of {args.path}, mode {args.mode}", kept),
-        Grid("damage", ("file", "byte", "what"), damage, frozenset({"byte"})),
-        Grid(
-            "cut, and kept in the quarantine",
-            ("file", "from byte", "bytes", "what", "kept as"),
-            cuts,
-            frozenset({"bytes", "from byte"}),
-        ),
-        Grid("given up, and moved to the quarantine", ("file", "bytes", "why"), given_up, frozenset({"bytes"})),
-        Fields("sweep", [(name, "left over") for name in found.strays.sweep]),
-        Remarks([told]),
+        damage_grid(found.files),
+        Grid(_title(found, refusal), ("file", "what is done", "bytes", "why"), done),
+        Remarks(remarks),
     ]
 
 
-def _as_json(args: argparse.Namespace, found: Examination, refusal: str | None) -> dict[str, Any]:
+def _title(found: Examination, refusal: str | None) -> str:
+    if refusal is None:
+        return "file by file"
+    return f"with --mode {'point-in-time' if found.plan.damage else 'default'}, file by file"
+
+
+def _extent(fate: Fate) -> str:
+    if fate.offset_bytes is None:
+        return ""
+    return f"{fate.offset_bytes} to {fate.offset_bytes + fate.count_bytes}"
+
+
+def _as_json(
+    args: argparse.Namespace, found: Examination, refusal: str | None, fates: Sequence[Fate]
+) -> dict[str, Any]:
     plan = found.plan
     return {
         "path": args.path,
@@ -149,6 +165,18 @@ def _as_json(args: argparse.Namespace, found: Examination, refusal: str | None) 
         "damage": [
             {"file": item.file, "offset_bytes": item.offset_bytes, "lsn": item.lsn, "reason": item.reason}
             for item in plan.damage
+        ],
+        "findings": damage_json(found.files),
+        "files": [
+            {
+                "file": fate.file,
+                "action": fate.action,
+                "reason": fate.reason or None,
+                "offset_bytes": fate.offset_bytes,
+                "count_bytes": fate.count_bytes or None,
+                "kept_as": f"{names.QUARANTINE}/{fate.kept_as}" if fate.kept_as else None,
+            }
+            for fate in fates
         ],
         "sweep": list(found.strays.sweep),
     }

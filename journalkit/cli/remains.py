@@ -1,11 +1,11 @@
-"""What can be known of a store without a manifest: each file by what can be salvaged of it."""
+"""A close look at a store, with its manifest or without: then each file is told by what can be salvaged of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from journalkit.cli.examination import Advance
+from journalkit.cli.examination import Advance, Examination, examine
 from journalkit.cli.terminal import count, span
 from journalkit.cli.verdicts import FileVerdict, size_of
 from journalkit.errors import CorruptionError
@@ -16,6 +16,26 @@ from journalkit.recovery.damage import DamageKind
 from journalkit.recovery.diagnosis import Cause, Finding, manifest_cause
 from journalkit.recovery.findings import look_into
 from journalkit.recovery.salvage import FOREIGN_MANIFEST, Remains, take_stock
+
+
+def look_closely(
+    fs: ReadableFileSystem, directory: str, advance: Advance
+) -> tuple[Examination | None, Sequence[FileVerdict], Remains | None]:
+    """Read every byte and look for the cause of each damage; return what was found, and each file's verdict.
+
+    Where there is no sound manifest there is no examination, and the remains speak.
+
+    Raises:
+        StoreNotFoundError, UsageError: There is nothing of ours, or the path is a file.
+        UnsupportedFormatError: A later version wrote it.
+        OSError: The files can't be read.
+    """
+    try:
+        found = examine(fs, directory, deep=True, causes=True, advance=advance)
+    except CorruptionError as error:
+        files, remains = list_remains(fs, directory, error, advance)
+        return None, files, remains
+    return found, found.files, None
 
 
 def list_remains(

@@ -12,9 +12,12 @@ from typing import Any, Final
 import journalkit
 from journalkit.cli import codes
 from journalkit.cli.arguments import Commands, add_command
+from journalkit.cli.causes import damage_grid, damage_json
 from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Toned, show
+from journalkit.cli.remains import look_closely
 from journalkit.cli.shown import encoded_key_json, is_reserved, range_json, range_text
 from journalkit.cli.terminal import count, progress, say_json, size, span
+from journalkit.cli.verdicts import FileVerdict
 from journalkit.cli.verify import total_bytes
 from journalkit.errors import UsageError
 from journalkit.format.codec import CborCodec, Codec, codec_named
@@ -62,19 +65,20 @@ def run(args: argparse.Namespace) -> int:
     """Copy, and report."""
     fs = PosixFileSystem()
     _check_target(fs, args)
-    with progress(f"reading {args.path}", total_bytes(fs, args.path)) as advance:
+    with progress(f"reading {args.path}", 2 * total_bytes(fs, args.path)) as advance:
         remains = take_stock(fs, args.path, advance)
+        _, files, _ = look_closely(fs, args.path, advance)
     codec = _codec(fs, remains, args.codec)
     with progress(f"writing {args.target}") as advance:
         copied = (_copy_journal if remains.kind == "journal" else _copy_store)(fs, remains, args.target, codec, advance)
-    report = _report(args, remains, codec, copied)
+    report = _report(args, remains, codec, copied, files)
     if args.report is not None:
         with open(args.report, "w", encoding="utf-8") as file:
             file.write(json.dumps(report, indent=2) + "\n")
     if args.json:
         say_json(report)
     else:
-        show(_page(args, remains, copied))
+        show(_page(args, remains, copied, files))
     return codes.DONE
 
 
@@ -168,7 +172,7 @@ def _is_complete(remains: Remains, copied: _Copied) -> bool:
     return remains.is_complete and not copied.unreadable
 
 
-def _page(args: argparse.Namespace, remains: Remains, copied: _Copied) -> list[Part]:
+def _page(args: argparse.Namespace, remains: Remains, copied: _Copied, verdicts: Sequence[FileVerdict]) -> list[Part]:
     entries = "record" if remains.kind == "journal" else "entry"
     what: list[tuple[str, Cell]] = [
         ("manifest", Toned("sound", "good") if remains.manifest is not None else Toned(remains.manifest_fault, "bad")),
@@ -198,6 +202,7 @@ def _page(args: argparse.Namespace, remains: Remains, copied: _Copied) -> list[P
     return [
         Fields(f"salvaged {args.path} into {args.target}", what),
         Grid("files", ("file", "size", "intact", "damage"), files, frozenset({"size"})),
+        damage_grid(verdicts),
         Grid("missing records", ("which", "records"), gaps[:_ROWS_SHOWN], frozenset({"records"})),
         Grid("keys that the newest snapshot lost", ("from", "to", "taken from"), lost[:_ROWS_SHOWN]),
         Remarks(_conclusion(remains, copied)),
@@ -223,7 +228,9 @@ def _conclusion(remains: Remains, copied: _Copied) -> list[Cell]:
     return lines
 
 
-def _report(args: argparse.Namespace, remains: Remains, codec: Codec, copied: _Copied) -> dict[str, Any]:
+def _report(
+    args: argparse.Namespace, remains: Remains, codec: Codec, copied: _Copied, verdicts: Sequence[FileVerdict]
+) -> dict[str, Any]:
     def faults(found: Sequence[tuple[str, int] | Fault]) -> list[dict[str, Any]]:
         return [{"reason": reason, "offset_bytes": at} for reason, at, *_ in found]
 
@@ -235,6 +242,7 @@ def _report(args: argparse.Namespace, remains: Remains, codec: Codec, copied: _C
         "codec": codec.name,
         "manifest_fault": remains.manifest_fault or None,
         "complete": _is_complete(remains, copied),
+        "damage": damage_json(verdicts),
         "written": copied.written,
         "offsets": copied.offsets,
         "target_lsn": copied.last_lsn,

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from journalkit.cli import causes, codes
 from journalkit.cli.arguments import Commands, add_command, add_path
-from journalkit.cli.examination import Examination, examine
+from journalkit.cli.examination import Examination
 from journalkit.cli.page import Cell, Fields, Grid, Part, Remarks, Tone, Toned, show
-from journalkit.cli.remains import list_remains
+from journalkit.cli.remains import look_closely
 from journalkit.cli.terminal import count, progress, say_json, size
 from journalkit.cli.verdicts import FileVerdict, Verdict, worst
-from journalkit.errors import CorruptionError
 from journalkit.format import names
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.recovery.salvage import Remains, take_stock
@@ -41,14 +40,8 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print each file's verdict and what it comes to."""
     fs = PosixFileSystem()
-    found: Examination | None = None
-    remains: Remains | None = None
     with progress(f"verifying {args.path}", total_bytes(fs, args.path)) as advance:
-        try:
-            found = examine(fs, args.path, deep=True, causes=True, advance=advance)
-            files: Sequence[FileVerdict] = found.files
-        except CorruptionError as error:
-            files, remains = list_remains(fs, args.path, error, advance)
+        found, files, remains = look_closely(fs, args.path, advance)
     if found is not None and found.verdict == "damaged":
         remains = take_stock(fs, args.path)
     if args.json:

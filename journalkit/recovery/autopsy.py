@@ -111,9 +111,9 @@ class _Autopsy:
         if last is None or apart or last.end_bytes != start:
             self._found.append(Finding(self._name, cause, start, end, lsns))
             return
-        if last.lost_lsns is not None and lsns is not None:
-            lsns = (last.lost_lsns[0], lsns[1])
-        self._found[-1] = replace(last, end_bytes=end, lost_lsns=lsns or last.lost_lsns)
+        first, final = last.lost_lsns or lsns, lsns or last.lost_lsns
+        lsns = (first[0], final[1]) if first is not None and final is not None else None
+        self._found[-1] = replace(last, end_bytes=end, lost_lsns=lsns)
 
     def _header(self) -> int:
         """Look at the file's header; return where the records begin, or 0 if what is wrong may go on into them."""

@@ -56,11 +56,13 @@ class Examiner:
         found: list[Finding] = []
         promises = Promises(self._manifest, scan)
         ours = {names.segment_name(segment.entry.number): at for at, segment in enumerate(scan.segments)}
-        for name in dict.fromkeys(item.file for item in damage):
-            told = [item for item in damage if item.file == name]
+        by_name: dict[str, list[Damage]] = {}
+        for item in damage:
+            by_name.setdefault(item.file, []).append(item)
+        for name, told in by_name.items():
             if name in ours:
                 segment = scan.segments[ours[name]]
-                mine = self._segment(segment, name, promises.of(segment, ours[name]))
+                mine = self._segment(segment, name, promises.of(segment))
             else:
                 mine = self._stray(told)
             found += mine or [_as_told(item) for item in told]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from journalkit.format.manifest import Manifest
 from journalkit.format.names import DURABLE, MANIFEST
@@ -32,6 +33,8 @@ class Promises:
         self._manifest = manifest
         self._segments = scan.segments
         self._slot = _of_this_life(scan.slot, manifest)
+        headers = [segment.header for segment in scan.segments if segment.header is not None]
+        self._followers = {header.previous_number: header for header in headers if header.store == manifest.store}
         # A snapshot is published only when the log through its LSN is durable.
         self._manifest_lsn = max([manifest.durable_lsn, manifest.pruned_lsn, *(e.lsn for e in manifest.snapshots)])
 
@@ -59,6 +62,10 @@ class Promises:
 
     def floor_lsn(self) -> int:
         """The highest LSN that anything promises."""
+        return self._floor_lsn
+
+    @cached_property
+    def _floor_lsn(self) -> int:
         marks = [self._manifest_lsn, self._slot.lsn if self._slot is not None else 0]
         for segment in self._ours():
             end, header, beyond = segment.entry.end, segment.header, segment.beyond
@@ -93,13 +100,12 @@ class Promises:
         # A log goes on only behind a seal, and this segment has none.
         return any(later.header is not None for later in self._segments[index + 1 :])
 
-    def of(self, segment: SegmentScan, index: int) -> Promised:
-        """Return how far the segment at this place of the log was promised, by whoever says most exactly."""
+    def of(self, segment: SegmentScan) -> Promised:
+        """Return how far a segment was promised, by whoever says most exactly."""
         end, slot, number = segment.entry.end, self._slot, segment.entry.number
         if end is not None:
             return Promised(end.end_bytes, end.last_lsn)
-        later = (later.header for later in self._segments[index + 1 :])
-        follower = next((header for header in later if header is not None and header.previous_number == number), None)
+        follower = self._followers.get(number)
         if follower is not None:
             return Promised(follower.previous_end_bytes, follower.previous_last_lsn)
         if slot is not None and slot.segment == number:

@@ -23,6 +23,8 @@ from journalkit.log.reader import SegmentReader
 from journalkit.recovery.salvage_ranges import LsnRange, LsnSet
 
 NO_LIMIT: Final = 1 << 64
+FAULTS_MAX: Final = 1000
+"""So many damaged places of one segment are told; the records between the others are found all the same."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ def survey(fs: ReadableFileSystem, directory: str, segment: SegmentRemains, seen
     try:
         at = HEADER_BYTES
         for frame in _whole_frames(file, segment, segment.salt):
-            if frame.offset_bytes > at:
+            if frame.offset_bytes > at and len(segment.faults) < FAULTS_MAX:
                 segment.faults.append((f"{frame.offset_bytes - at} bytes that are no whole record", at))
             at = frame.end_bytes
             segment.promised_lsn = max(segment.promised_lsn, min(frame.durable_lsn, segment.limit_lsn))

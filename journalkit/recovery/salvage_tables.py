@@ -207,9 +207,14 @@ class _Reading:
     def _walk(self, index: IndexBlock) -> None:
         for at in range(len(index.firsts)):
             entry = index.entry(at)
+            if entry.offset_bytes < self._end_bytes:
+                # Each block is read once, whatever the index says.
+                self._fault("an index names a block twice", entry.offset_bytes, entry.length_bytes)
+                self._lost.append((entry.first, above(index.lasts[-1])))
+                return
             if index.level:
                 child = self._index(entry.offset_bytes, entry.length_bytes)
-                if child is not None:
+                if child is not None and child.level == index.level - 1:
                     self._walk(child)
                 else:
                     self._sequence(self._end_bytes, entry.offset_bytes, entry.first, above(entry.last))

@@ -42,7 +42,7 @@ def test_recover_cuts_a_torn_tail_and_keeps_it(run: Run, torn: Any) -> None:
     told = run("recover", torn, "--dry-run", "--json").json
     [cut] = told["cuts"]
     assert told["refused"] is None
-    assert "cut, and kept in the quarantine" in run("recover", torn, "--dry-run").out
+    assert "what is cut or set aside is kept in quarantine/" in run("recover", torn, "--dry-run").out
     told = run("recover", torn, "--json").json
     assert told["outcome"] == "cut"
     assert told["bytes_cut"] == cut["count_bytes"]
@@ -88,7 +88,7 @@ def test_segments_behind_damage_are_told_as_given_up(run: Run, tmp_path: Any) ->
     segments[1].write_bytes(data)
     told = run("recover", path, "--dry-run", "--mode", "point-in-time", "--json").json
     assert told["given_up"]
-    assert "given up, and moved" in run("recover", path, "--dry-run", "--mode", "point-in-time").out
+    assert "set aside" in run("recover", path, "--dry-run", "--mode", "point-in-time").out
     assert run("recover", path, "--mode", "point-in-time").code == 0
     assert run("verify", path).code == 0
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 
 import journalkit
 from journalkit.cli import main
-from journalkit.format import names
 from journalkit.format.frame import Kind
 from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.log.reader import SegmentReader
+
+# `harm` is a module of this folder.
+sys.path.insert(0, str(Path(__file__).parent))
 
 RECORDS = 90
 FOLDS = (30, 55)
@@ -205,6 +208,3 @@ def files_of(path: Path) -> Mapping[str, bytes]:
 def contents_of() -> Callable[[Path], Mapping[str, bytes]]:
     """Hand out `files_of`."""
     return files_of
-
-
-SEGMENT_NAME = names.segment_name

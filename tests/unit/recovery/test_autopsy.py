@@ -146,6 +146,8 @@ def test_promised_records_of_which_no_byte_is_there_are_told(journal: Any) -> No
     journal.write(name, journal.read(name)[:last] + bytes(9000))
     assert last % 512
     assert examined(journal, name, Promised(0, 4)) == [(DamageKind.ROLLED_BACK_FILE, (4, 4), last)]
+    journal.write(name, journal.read(name)[:last] + bytes(20))
+    assert examined(journal, name, Promised(last + 20, 4)) == [(DamageKind.DAMAGED, (4, 4), last)]
     journal.write(name, journal.read(name)[:last] + bytes(-last % 512))
     journal.write(name, journal.read(name) + bytes(512))
     promised = Promised(len(journal.read(name)), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from journalkit.format import names
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
 from journalkit.format.frame import Kind
-from journalkit.format.segment import HEADER_BYTES
+from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.manifest import read_manifest
 from journalkit.recovery.salvage import log_records
 
@@ -238,3 +239,15 @@ def test_a_later_format_is_left_to_a_later_version(patient: Any) -> None:
     patient.write(name, bytes(head) + patient.read(name)[HEADER_BYTES:])
     with pytest.raises(UnsupportedFormatError, match="upgrade"):
         patient.stock()
+
+
+def test_a_segment_of_another_life_under_the_same_number_is_not_believed(patient: Any) -> None:
+    """Its store and its number are right; the manifest knows the salt of the one that belongs there."""
+    name = patient.segments[-1]
+    header = decode_header(patient.read(name)[:HEADER_BYTES])
+    patient.write(name, replace(header, salt=header.salt ^ 1).encode() + patient.read(name)[HEADER_BYTES:])
+    remains = patient.stock()
+    assert remains.segments[-1].faults == [("the file is another segment than the manifest names", 0)]
+    # The salt that the manifest names is the right one for the records behind that header.
+    assert remains.is_complete
+    assert patient.salvaged(remains) == patient.model

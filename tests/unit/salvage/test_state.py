@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from journalkit.errors import StoreNotFoundError
 from journalkit.format import names
+from journalkit.format.block import block_checksum, block_length, decode_block
+from journalkit.format.index import IndexBlock, IndexEntry, encode_index
+from journalkit.format.table import HEADER_BYTES, TableFooter, decode_header, footer_checksum
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.recovery.salvage import take_stock
 from journalkit.recovery.salvage_ranges import ALL_KEYS
@@ -113,3 +117,59 @@ def test_where_nothing_is_ours_there_is_no_store(place: str) -> None:
     fs.create("/file").close()
     with pytest.raises(StoreNotFoundError):
         take_stock(fs, place)
+
+
+def test_a_table_that_the_manifest_does_not_name_is_left_alone(patient: Any) -> None:
+    """A fold that was cut short leaves one: whole, and of no snapshot."""
+    name = patient.tables[-1]
+    header = decode_header(patient.read(name)[:HEADER_BYTES])
+    left = names.table_name(header.number + 1)
+    patient.write(left, replace(header, number=header.number + 1).encode() + patient.read(name)[HEADER_BYTES:])
+    remains = patient.stock()
+    assert left not in [table.name for table in remains.tables]
+    assert remains.foreign == []
+    assert patient.salvaged(remains) == patient.model
+
+
+def test_the_manifest_of_another_store_is_not_believed(patient: Any, new_patient: Any) -> None:
+    """Believed, it made strangers of all the files that are there."""
+    stranger = new_patient()
+    with stranger.open() as store:
+        store["strange"] = PADDING
+    patient.write(names.MANIFEST, stranger.read(names.MANIFEST))
+    remains = patient.stock()
+    assert (remains.manifest, remains.manifest_fault) == (None, "the manifest is another store's")
+    assert patient.salvaged(remains) == patient.model
+
+
+def test_an_index_that_names_a_block_twice_is_followed_once(patient: Any) -> None:
+    """Index blocks that named the same blocks, two by two, gave more ways than anybody has time for."""
+    name = patient.tables[-1]
+    raw = patient.read(name)
+    header = decode_header(raw[:HEADER_BYTES])
+    length = block_length(raw[HEADER_BYTES:])
+    block = decode_block(raw[HEADER_BYTES : HEADER_BYTES + length])
+    first, last = min(block), max(block)
+    parts = [raw[: HEADER_BYTES + length]]
+
+    def add(index: IndexBlock) -> tuple[int, int]:
+        at, body = sum(map(len, parts)), encode_index(index)
+        parts.append(body + block_checksum(body, salt=header.salt, offset_bytes=at))
+        return at, len(parts[-1])
+
+    children = [add(index_of(0, (first, last, HEADER_BYTES, length))) for _ in range(2)]
+    root = add(index_of(1, (first, last, *children[0]), (last + b"a", last + b"b", *children[1])))
+    footer = TableFooter(header.store, 7, header.lsn, 2, 0, 1, 1, *root, footer_checksum(parts[-1]))
+    patient.write(name, b"".join(parts) + replace(footer, number=header.number).encode(salt=header.salt))
+    patient.remove(names.MANIFEST)
+    [remains] = [table for table in patient.stock().tables if table.name == name]
+    assert [fault.reason for fault in remains.faults] == ["an index names a block twice"]
+    assert remains.entry_count == len(block)
+
+
+def index_of(level: int, *entries: tuple[bytes, bytes, int, int]) -> IndexBlock:
+    """Return an index block: first and last key, place and length of each block below it."""
+    index = IndexBlock(level)
+    for first, last, offset, length in entries:
+        index.add(IndexEntry(first, last, offset, length, 1, 0))
+    return index
