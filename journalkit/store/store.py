@@ -348,7 +348,7 @@ class Store(Handle, AtomicUpdates):
         noted = self._transactions.get(ident)
         if noted is not None:
             transaction = noted()
-            if transaction is not None and transaction.is_open and transaction.thread is threading.current_thread():
+            if transaction is not None and transaction._is_open and transaction.thread is threading.current_thread():
                 raise UsageError("this thread is in a transaction of this store; write through the transaction")
             # Its thread ended inside it, and this one was given its number; or it was interrupted at its very ends.
             del self._transactions[ident]

@@ -94,11 +94,6 @@ class Transaction(OrderedReads, MutableMapping[Key, Value]):
         if kind is None and writes:
             self.lsn = self._host.commit_read(writes, self._sync, base.lsn if base is not None else None)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is inside its block."""
-        return self._is_open
-
     # Reads
 
     def _read(self) -> Frozen:
