@@ -170,11 +170,19 @@ def _plain(part: _Part) -> dict[str, Any]:
 
 
 def _from_plain(plain: dict[str, Any]) -> Manifest:
-    segments = tuple(_segment(entry) for entry in plain.pop("segments"))
-    snapshots = tuple(_snapshot(entry) for entry in plain.pop("snapshots"))
+    segments = tuple(_segment(entry) for entry in _array(plain, "segments"))
+    snapshots = tuple(_snapshot(entry) for entry in _array(plain, "snapshots"))
     manifest = Manifest(segments=segments, snapshots=snapshots, **plain)
     check_manifest(manifest)
     return manifest
+
+
+def _array(plain: dict[str, Any], name: str) -> list[Any]:
+    """Take an array out of a map: an empty map or string would be read as none of its entries."""
+    found = plain.pop(name)
+    if type(found) is not list:
+        raise MalformedError(f"{name} is {found!r:.50}")
+    return found
 
 
 def _segment(plain: dict[str, Any]) -> SegmentEntry:
@@ -183,7 +191,7 @@ def _segment(plain: dict[str, Any]) -> SegmentEntry:
 
 
 def _snapshot(plain: dict[str, Any]) -> SnapshotEntry:
-    tables = tuple(TableInfo(**table) for table in plain.pop("tables"))
+    tables = tuple(TableInfo(**table) for table in _array(plain, "tables"))
     return SnapshotEntry(tables=tables, **plain)
 
 

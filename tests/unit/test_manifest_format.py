@@ -125,8 +125,10 @@ def test_a_later_version_is_told_from_damage(field: str) -> None:
         ({"kind": b"store"}, "kind is"),
         ({"metadata": [1]}, "metadata is no mapping"),
         ({"segments": [{"number": 1}]}, "doesn't say"),
-        ({"segments": "x"}, "doesn't say"),
-        ({"segments": None}, "doesn't say"),
+        ({"segments": "x"}, "segments is 'x'"),
+        ({"segments": None}, "segments is None"),
+        ({"segments": {}}, "segments is {}"),
+        ({"snapshots": b"", "pruned_lsn": 0}, "snapshots is b''"),
         ({"surplus": 1}, "doesn't say"),
     ],
 )
