@@ -174,11 +174,6 @@ def _reader_beside_fold(world: World) -> None:
     world.act("compactor", world.compact)
 
 
-def _syncer_and_closer(world: World) -> None:
-    world.act("writer", world.put("a"), world.put("b"))
-    world.act("closer", world.close)
-
-
 def _background_fold(world: World) -> None:
     world.act("writer", world.put("a"), world.close)
 
@@ -313,7 +308,7 @@ SCENES: Final[dict[str, Scene]] = {
     "full-disk": Scene("a leader whose write finds no room, and followers", _full_disk),
     "reader-fold": Scene("an open for reading beside a fold that prunes", _reader_beside_fold, snapshots=2),
     "syncer-closer": Scene(
-        "the interval's thread, a writer and a close", _syncer_and_closer, options={"sync": "interval"}
+        "the interval's thread, a writer and a close", _writer_and_closer, options={"sync": "interval"}
     ),
     "background-fold": Scene(
         "the compactor's thread, a writer and a close",
@@ -350,7 +345,6 @@ SCENES: Final[dict[str, Scene]] = {
         "a leader whose fsync fails, and followers",
         _failing_second_sync,
         preemptions=1,
-        preemptions_full=1,
         by_line=_sources(journalkit.log.log, journalkit.log.writer, journalkit.log.commit),
     ),
     "line-sync": Scene(
@@ -372,7 +366,6 @@ SCENES: Final[dict[str, Scene]] = {
     "line-freeze": Scene(
         "gets beside a freeze",
         _reader_and_freeze,
-        preemptions=2,
         by_line=_sources(journalkit.store.layers, journalkit.store.memtable),
     ),
     "line-merge": Scene(

@@ -30,6 +30,9 @@ from typing import Any, Final, Protocol, Self
 STEPS_MAX: Final = 20_000
 """More points than this in one schedule are taken for a livelock."""
 
+EARLY_TIMEOUTS_MAX: Final = 5
+"""More timeouts than this don't come early in one schedule: dice would let one thread's time run out for ever."""
+
 _HANG_S: Final = 20.0
 
 
@@ -140,7 +143,7 @@ class Scheduler:
         self._strategy = strategy
         self._clock = clock
         self._crew = crew
-        self._early_timeouts = early_timeouts
+        self._early_timeouts = EARLY_TIMEOUTS_MAX if early_timeouts else 0
         self._line_files = line_files
         self._by_opcode = by_opcode
         # Called when a task is taken off the baton, before another one gets it.
@@ -258,6 +261,7 @@ class Scheduler:
         if index >= free:
             self.preemptions += 1
         if chosen.ready is not None and not chosen.ready():
+            self._early_timeouts -= 1
             self._time_out(chosen)
         return chosen
 

@@ -29,8 +29,9 @@ from journalkit.log import segment
 
 RANDOM_SCHEDULES: Final = 100_000
 _FAILURES_MAX: Final = 3
-_COLLECT_EVERY: Final = 200
+_COLLECT_EVERY: Final = 50
 _CUT_CHANCE: Final = 0.1
+_TRACE_LINES_MAX: Final = 200
 _ROOM_BYTES: Final = 8192
 
 GOALS = (
@@ -56,6 +57,7 @@ class Stage:
         self.court = Court(self.threads, is_journal=scene.is_journal)
         self.trace: list[str] = []
         self.scheduler: Scheduler | None = None
+        self.decisions = 0
         # Whether every opcode of the scene's lines is a point.
         self.by_opcode = False
         self._plays = 0
@@ -68,6 +70,7 @@ class Stage:
         """
         was_enabled = gc.isenabled()
         gc.collect()
+        gc.freeze()
         gc.disable()
         logging.disable()  # What threads have to say of a disk that is slow on purpose is no news here.
         try:
@@ -75,6 +78,7 @@ class Stage:
                 yield self
         finally:
             logging.disable(logging.NOTSET)
+            gc.unfreeze()
             if was_enabled:
                 gc.enable()
 
@@ -132,15 +136,15 @@ def _perhaps_cut(world: World, cuts: random.Random) -> None:
         world.lose_power(cuts.getrandbits(32))
 
 
-def told(stage: Stage, schedule: Schedule, wrong: Sequence[str], *, cuts: str = "") -> str:
-    """Return a failure to read: what was wrong, and the points that led there. `cuts` is the seed of power cuts."""
+def told(stage: Stage, name: str, schedule: Schedule, wrong: Sequence[str]) -> str:
+    """Return a failure to read: what was wrong, and the points that led there. `name` is how `main` finds it."""
     stage.play(Guided(schedule), is_traced=True)
     return "\n".join(
         [
-            f"scene {stage.name}, schedule {spelled(schedule)}: {wrong[0]}",
+            f"scene {stage.name}, schedule {name}: {wrong[0]}",
             *(f"  {line}" for line in wrong[1:]),
-            *(f"    {line}" for line in stage.trace[-200:]),
-            f"  again: python tests/proof/schedules.py {stage.name} {spelled(schedule)} {cuts}".rstrip(),
+            *(f"    {line}" for line in stage.trace[-_TRACE_LINES_MAX:]),
+            f"  again: python tests/proof/schedules.py {stage.name} {name}",
         ]
     )
 
@@ -190,7 +194,7 @@ def _exhaust(
         if guided.missed():
             wrong = [f"not deterministic: {guided.missed()}", *wrong]
         if wrong:
-            outcome.failures.append(told(stage, schedule, wrong))
+            outcome.failures.append(told(stage, spelled(schedule), schedule, wrong))
         return len(outcome.failures) < _FAILURES_MAX
 
     explored = explore(run, preemptions=preemptions, share=share, shares=shares)
@@ -198,28 +202,38 @@ def _exhaust(
 
 
 def _wander(stage: Stage, seed: int, count: int, outcome: Outcome) -> None:
-    base = Guided()
-    stage.play(base)
     for number in range(count):
-        name = f"{seed}/{stage.name}/{number}"
-        strategy: Strategy = Wanderer(name)
-        if number % 2:
-            strategy = Priorities(name, depth=2 + number // 2 % 4, decisions=2 * len(base.total))
-        noted = Noted(strategy)
-        wrong = stage.play(noted, cuts=random.Random(name))
+        name = f"{seed}/{number}"
+        noted, wrong = _throw(stage, name)
+        outcome.add("random schedules")
         if wrong:
-            outcome.failures.append(told(stage, noted.schedule, wrong, cuts=name))
+            outcome.failures.append(told(stage, name, noted.schedule, wrong))
             if len(outcome.failures) == _FAILURES_MAX:
                 break
-    outcome.add("random schedules", number + 1)
 
 
-def main(scene: str, schedule: str, cuts: str = "") -> int:
-    """Play one schedule again and print what happens in it."""
+def _throw(stage: Stage, name: str, *, is_traced: bool = False) -> tuple[Noted, list[str]]:
+    """Play the schedule, and cut the power, as the dice of this name fall."""
+    if not stage.decisions:
+        base = Guided()
+        stage.play(base)
+        stage.decisions = len(base.total)
+    dice = random.Random(f"{stage.name}/{name}")
+    strategy: Strategy = Wanderer(f"{stage.name}/{name}")
+    if dice.random() < 0.5:
+        strategy = Priorities(f"{stage.name}/{name}", depth=dice.randint(2, 5), decisions=2 * stage.decisions)
+    noted = Noted(strategy)
+    return noted, stage.play(noted, is_traced=is_traced, cuts=dice)
+
+
+def main(scene: str, name: str) -> int:
+    """Play one schedule again and print what happens in it: one that is spelled out, or a random one (SEED/NUMBER)."""
     stage = Stage(scene, SCENES[scene])
     with stage.ready():
-        dice = random.Random(cuts) if cuts else None
-        wrong = stage.play(Guided(read(schedule)), is_traced=True, cuts=dice)
+        if "/" in name:
+            wrong = _throw(stage, name, is_traced=True)[1]
+        else:
+            wrong = stage.play(Guided(read(name)), is_traced=True)
     print(*stage.trace, *wrong, sep="\n")  # noqa: T201
     return 1 if wrong else 0
 
