@@ -172,7 +172,8 @@ def _plain(part: _Part) -> dict[str, Any]:
 def _from_plain(plain: dict[str, Any]) -> Manifest:
     segments = tuple(_segment(entry) for entry in _array(plain, "segments"))
     snapshots = tuple(_snapshot(entry) for entry in _array(plain, "snapshots"))
-    manifest = Manifest(segments=segments, snapshots=snapshots, **plain)
+    # By its key, since it has a default, and a body without it is none.
+    manifest = Manifest(segments=segments, snapshots=snapshots, metadata=plain.pop("metadata"), **plain)
     check_manifest(manifest)
     return manifest
 

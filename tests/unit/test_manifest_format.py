@@ -174,6 +174,15 @@ def test_ends_and_tables_are_checked_too() -> None:
         decode_manifest(with_body(plain))
 
 
+def test_a_body_that_lacks_any_key_is_refused() -> None:
+    """The independent reader refused one without metadata, and the package opened it."""
+    for name in plain_body():
+        plain = plain_body()
+        del plain[name]
+        with pytest.raises(MalformedError, match="doesn't say"):
+            decode_manifest(with_body(plain))
+
+
 def test_a_body_that_is_no_mapping_is_refused() -> None:
     """Any CBOR may stand there."""
     with pytest.raises(MalformedError):
