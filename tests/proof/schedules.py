@@ -40,7 +40,7 @@ GOALS = (
         count="schedules by line",
         says="schedules with up to one preemption (full: two), every line of the lock-free paths a point",
         ci=3_500,
-        full=50_000,
+        full=40_000,
     ),
     Goal(count="random schedules", says="random schedules", ci=None, full=RANDOM_SCHEDULES),
 )
