@@ -145,7 +145,7 @@ def test_an_acknowledgement_before_the_fsync_is_found_without_a_preemption(monke
 
 
 def test_a_follower_told_too_early_is_found(monkeypatch: Patch) -> None:
-    """Acknowledged when the leader took it, not when the leader's fsync returned: one preemption makes a group, one more looks at it."""
+    """Acknowledged when its leader took it. One preemption makes a group, one more lets a follower go on too early."""
     finish = LogWriter._finish_group
 
     def told_too_early(self: LogWriter) -> None:
