@@ -1,0 +1,61 @@
+"""The list of planted bugs: complete, up to date, and the planting itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import planted
+import pytest
+from units import Unit
+
+PAGE = planted.TOP / "docs" / "explanation" / "planted-bugs.md"
+
+
+def test_every_bug_can_be_planted_and_names_what_notices_it(tmp_path: Path) -> None:
+    """The code changes; a bug that no longer fits would be tried no more, without a word."""
+    for number, mutant in enumerate(planted.mutants().values()):
+        planted.plant(mutant, tmp_path / str(number))
+        assert mutant.caught_by, mutant.name
+
+
+def test_every_named_check_is_there() -> None:
+    """A test that was renamed would exit with an error, which must not pass for a catch."""
+    for mutant in planted.mutants().values():
+        file, _, test = mutant.caught_by.partition("::")
+        if test:
+            name = test.rpartition("::")[2].partition("[")[0]
+            assert f"def {name}(" in (planted.TOP / file).read_text(), mutant.name
+        else:
+            assert "/" in mutant.caught_by, mutant.name
+
+
+def test_every_pitfall_has_a_bug_and_the_page_explains_it() -> None:
+    """At least one for each, or the list has a hole where data is lost."""
+    explained = {int(number) for number in re.findall(r"^\| (\d+) \|", PAGE.read_text(), re.MULTILINE)}
+    assert {pitfall for mutant in planted.mutants().values() for pitfall in mutant.pitfalls} == explained
+
+
+def test_the_page_shows_the_list_as_it_is() -> None:
+    """Who reads which test catches what reads the truth: `python tests/proof/planted.py table` prints it."""
+    assert f"<!-- planted -->\n\n{planted.table()}\n<!-- end of planted -->" in PAGE.read_text()
+
+
+def test_a_check_that_notices_nothing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canary: a bug that is none, which every check passes over."""
+    harmless = planted.Mutant(
+        "harmless", (1,), (planted.Edit("types.py", "from __future__", "# \nfrom __future__"),), QUICK, ""
+    )
+    monkeypatch.setattr(planted, "mutants", lambda: {"harmless": harmless})
+    assert "noticed nothing" in planted.prove(Unit("harmless", {"size": "ci"})).failures[0]
+
+
+def test_a_check_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of the runner must not pass for a bug that was noticed."""
+    lost = planted.Mutant("lost", (1,), (planted.Edit("types.py", "from __future__", "# \nfrom __future__"),), NONE, "")
+    monkeypatch.setattr(planted, "mutants", lambda: {"lost": lost})
+    assert "exit 4" in planted.prove(Unit("lost", {"size": "ci"})).failures[0]
+
+
+QUICK = "tests/unit/log/test_attempt.py::test_a_sync_after_a_failed_one_fails_without_asking_the_kernel"
+NONE = "tests/unit/log/test_attempt.py::test_that_nobody_wrote"
