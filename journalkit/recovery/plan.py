@@ -243,10 +243,17 @@ def _unlinked(segment: SegmentScan, previous: SegmentScan | None, manifest: Mani
         return None
     named = header.previous_number, header.previous_last_lsn, header.previous_end_bytes, header.previous_checksum
     there = previous.entry.number, previous.last_lsn, previous.end_bytes, previous.checksum
-    # Where the predecessor falls short, that is its own damage.
-    if named != there and not falls_short(previous, header.previous_last_lsn, header.previous_end_bytes):
+    # Where the predecessor falls short, that is its own damage; one that is whole by its own word doesn't.
+    short = falls_short(previous, header.previous_last_lsn, header.previous_end_bytes) and not _is_whole(previous)
+    if named != there and not short:
         return Damage(name, "the segment doesn't follow its predecessor", 0, header.first_lsn)
     return None
+
+
+def _is_whole(segment: SegmentScan) -> bool:
+    """Whether the run ends with a seal, or reaches the end that the manifest names."""
+    end = segment.entry.end
+    return segment.sealed or (end is not None and not falls_short(segment, end.last_lsn, end.end_bytes))
 
 
 def _tail(segment: SegmentScan, index: int, promises: Promises) -> tuple[Damage | None, Cut | None]:

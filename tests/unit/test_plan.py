@@ -376,3 +376,16 @@ def test_what_each_mode_permits(mode: Any) -> None:
                 HEADER_BYTES + 150,
                 4,
             )
+
+
+@pytest.mark.parametrize("whole", [sealed(segment(1, 1, 3)), ended(segment(1, 1, 3))], ids=["sealed", "ended"])
+@pytest.mark.parametrize("change", [{"previous_end_bytes": 1 << 50}, {"previous_last_lsn": 7}], ids=["byte", "LSN"])
+def test_a_header_that_names_more_than_a_whole_predecessor_has_is_damage(
+    whole: SegmentScan, change: dict[str, int]
+) -> None:
+    """Found by fuzzing beside the independent reader: each left it to the other, and it was nobody's damage."""
+    following = after(whole, segment(2, 8, 1))
+    assert not planned(whole, following).damage
+    assert following.header is not None
+    wrong = replace(following, header=replace(following.header, **change))
+    assert [found.file for found in planned(whole, wrong).damage] == ["log-0000000000000002.jks"]
