@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from journalkit.cli.examination import Advance, Examination, examine
 from journalkit.cli.terminal import count, span
@@ -16,10 +18,13 @@ from journalkit.recovery.damage import DamageKind
 from journalkit.recovery.diagnosis import Cause, Finding, manifest_cause
 from journalkit.recovery.findings import look_into
 from journalkit.recovery.salvage import FOREIGN_MANIFEST, Remains, take_stock
+from journalkit.recovery.unreadable import ForgivingFileSystem, Unreadable
+
+_UNEXPLAINED: Final = (DamageKind.DAMAGED, DamageKind.DAMAGED_MANIFEST)
 
 
 def look_closely(
-    fs: ReadableFileSystem, directory: str, advance: Advance
+    fs: ForgivingFileSystem, directory: str, advance: Advance
 ) -> tuple[Examination | None, Sequence[FileVerdict], Remains | None]:
     """Read every byte and look for the cause of each damage; return what was found, and each file's verdict.
 
@@ -34,8 +39,30 @@ def look_closely(
         found = examine(fs, directory, deep=True, causes=True, advance=advance)
     except CorruptionError as error:
         files, remains = list_remains(fs, directory, error, advance)
-        return None, files, remains
+        return None, [_as_read(file, fs.unreadable) for file in files], remains
+    found = replace(found, files=tuple(_as_read(file, fs.unreadable) for file in found.files))
     return found, found.files, None
+
+
+def _as_read(file: FileVerdict, unreadable: Unreadable) -> FileVerdict:
+    """Return the verdict of a file with what of it the device didn't give back."""
+    findings = list(file.findings)
+    for start, end in unreadable.ranges.get(file.name, ()):
+        cause = Cause(DamageKind.UNREADABLE, f"the device doesn't give back byte {start} to {end}")
+        hit = [at for at, found in enumerate(findings) if _overlaps(found, start, end)]
+        for at in hit:
+            findings[at] = replace(findings[at], cause=cause)
+        if not hit:
+            findings.append(Finding(file.name, cause, start, end))
+    if file.verdict == "damaged" or not findings:
+        return replace(file, findings=tuple(findings))
+    return replace(file, verdict="damaged", reason="a part of it can't be read", findings=tuple(findings))
+
+
+def _overlaps(found: Finding, start: int, end: int) -> bool:
+    """Whether damage that nobody could explain is where these bytes are."""
+    first = found.offset_bytes or 0
+    return found.cause.kind in _UNEXPLAINED and first < end and (found.end_bytes is None or start < found.end_bytes)
 
 
 def list_remains(

@@ -23,9 +23,11 @@ from journalkit.errors import UsageError
 from journalkit.format.codec import CborCodec, Codec, codec_named
 from journalkit.format.keys import Keyspace, decode_key, reserved_name
 from journalkit.format.malformed import MalformedError
+from journalkit.fs.interface import ReadableFileSystem
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.recovery.salvage import Remains, log_records, state, take_stock
 from journalkit.recovery.salvage_tables import Fault
+from journalkit.recovery.unreadable import ForgivingFileSystem
 
 BATCH_ENTRIES: Final = 1000
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -63,7 +65,7 @@ class _Copied:
 
 def run(args: argparse.Namespace) -> int:
     """Copy, and report."""
-    fs = PosixFileSystem()
+    fs = ForgivingFileSystem(PosixFileSystem())
     _check_target(fs, args)
     with progress(f"reading {args.path}", 2 * total_bytes(fs, args.path)) as advance:
         remains = take_stock(fs, args.path, advance)
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     return codes.DONE
 
 
-def _check_target(fs: PosixFileSystem, args: argparse.Namespace) -> None:
+def _check_target(fs: ReadableFileSystem, args: argparse.Namespace) -> None:
     source, target = os.path.realpath(args.path), os.path.realpath(args.target)
     if os.path.commonpath([source, target]) == source:
         raise UsageError(f"{args.target} is inside {args.path}, which is only read; name another target")
@@ -93,7 +95,7 @@ def _check_target(fs: PosixFileSystem, args: argparse.Namespace) -> None:
         raise UsageError(f"{args.target} is not empty; name a directory that isn't there yet")
 
 
-def _codec(fs: PosixFileSystem, remains: Remains, named: str | None) -> Codec:
+def _codec(fs: ReadableFileSystem, remains: Remains, named: str | None) -> Codec:
     """Return the codec of the values: the manifest's, or the one named, or the one that most of them decode with."""
     if remains.manifest is not None:
         return codec_named(remains.manifest.codec)
@@ -111,14 +113,14 @@ def _codec(fs: PosixFileSystem, remains: Remains, named: str | None) -> Codec:
     return cbor if 2 * decoded >= len(sample) else codec_named("raw")
 
 
-def _encoded_values(fs: PosixFileSystem, remains: Remains) -> Iterator[bytes]:
+def _encoded_values(fs: ReadableFileSystem, remains: Remains) -> Iterator[bytes]:
     if remains.kind == "journal":
         return (frame.payload for frame in log_records(fs, remains))
     return (value for key, value in state(fs, remains) if not is_reserved(key))
 
 
 def _copy_store(
-    fs: PosixFileSystem, remains: Remains, target: str, codec: Codec, advance: Callable[[int], None]
+    fs: ReadableFileSystem, remains: Remains, target: str, codec: Codec, advance: Callable[[int], None]
 ) -> _Copied:
     copied, own = _Copied(), CborCodec()
     remains.senseless.clear()
@@ -150,7 +152,7 @@ def _copy_store(
 
 
 def _copy_journal(
-    fs: PosixFileSystem, remains: Remains, target: str, codec: Codec, advance: Callable[[int], None]
+    fs: ReadableFileSystem, remains: Remains, target: str, codec: Codec, advance: Callable[[int], None]
 ) -> _Copied:
     copied = _Copied()
     metadata = dict(remains.manifest.metadata) if remains.manifest is not None else None

@@ -15,8 +15,10 @@ from journalkit.cli.remains import look_closely
 from journalkit.cli.terminal import count, progress, say_json, size
 from journalkit.cli.verdicts import FileVerdict, Verdict, worst
 from journalkit.format import names
+from journalkit.fs.interface import ReadableFileSystem
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.recovery.salvage import Remains, take_stock
+from journalkit.recovery.unreadable import ForgivingFileSystem
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"sound": codes.DONE, "torn tail": codes.TORN_TAIL, "damaged": codes.ERROR}
 TONES: Final[dict[Verdict, Tone]] = {"sound": "good", "torn tail": "warn", "damaged": "bad", "unjudged": "quiet"}
@@ -39,7 +41,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each file's verdict and what it comes to."""
-    fs = PosixFileSystem()
+    fs = ForgivingFileSystem(PosixFileSystem())
     with progress(f"verifying {args.path}", total_bytes(fs, args.path)) as advance:
         found, files, remains = look_closely(fs, args.path, advance)
     if found is not None and found.verdict == "damaged":
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_CODES[worst(files)]
 
 
-def total_bytes(fs: PosixFileSystem, directory: str) -> int:
+def total_bytes(fs: ReadableFileSystem, directory: str) -> int:
     """Return the bytes of log and tables in a directory, 0 if it can't be listed: whoever reads it says why."""
     try:
         found = [

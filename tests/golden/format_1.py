@@ -66,8 +66,8 @@ class Golden:
 
     `outcome` is the recovery report's, for writing; None if both ways of
     opening are refused, with an error of the class `error` that names the file
-    `blames`. `verify` is the exit code of `journalkit verify`. A journal's
-    `entries` are its records by LSN.
+    `blames`. `verify` is the exit code of `journalkit verify`, and `kind` what it
+    calls the damage. A journal's `entries` are its records by LSN.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Golden:
     error: str = ""
     blames: str = ""
     verify: int = 0
+    kind: str = ""
     codec: str = "cbor"
     metadata: dict[str, Any] = field(default_factory=dict)
     snapshot_lsn: int = 0
@@ -87,9 +88,9 @@ class Golden:
     is_journal: bool = False
 
 
-def refused(name: str, blames: str, error: str = "CorruptionError", *, is_journal: bool = False) -> Golden:
+def refused(name: str, blames: str, kind: str, error: str = "CorruptionError", *, is_journal: bool = False) -> Golden:
     """Return a directory that can't be opened."""
-    return Golden(name, outcome=None, error=error, blames=blames, verify=2, is_journal=is_journal)
+    return Golden(name, outcome=None, error=error, blames=blames, verify=2, kind=kind, is_journal=is_journal)
 
 
 FOLDED: dict[Any, Any] = {"k0": b"x", "k1": "one", "k3": 3, "k9": [1], "n": (1, 2)}
@@ -127,18 +128,27 @@ GOLDEN = (
     Golden("journal-many-segments", EVENTS, lsn=12, is_journal=True),
     Golden("journal-pruned", {lsn: EVENTS[lsn] for lsn in range(9, 13)}, lsn=12, pruned_lsn=8, is_journal=True),
     Golden("journal-torn-tail", {1: "first", 2: None}, lsn=2, outcome="cut", verify=1, is_journal=True),
-    folded("damaged-newest-table", snapshot_lsn=4, fell_back=True, verify=2),
-    refused("damaged-both-tables", NEWER_TABLE),
-    refused("damaged-promised-record", THIRD_LOG),
-    refused("damaged-seal", THIRD_LOG),
+    folded("damaged-newest-table", snapshot_lsn=4, fell_back=True, verify=2, kind="flipped-bit"),
+    refused("damaged-both-tables", NEWER_TABLE, "flipped-bit"),
+    refused("damaged-promised-record", THIRD_LOG, "flipped-bit"),
+    refused("damaged-seal", THIRD_LOG, "flipped-bit"),
     folded("damaged-durable-slot"),
-    refused("damaged-manifest", "MANIFEST"),
-    refused("damaged-segment-header", THIRD_LOG),
-    refused("missing-manifest", "MANIFEST"),
-    refused("missing-segment", THIRD_LOG),
-    refused("swapped-segments", SECOND_LOG, is_journal=True),
-    refused("truncated-segment", THIRD_LOG),
-    refused("foreign-segment", THIRD_LOG),
-    refused("older-manifest", "MANIFEST"),
-    refused("newer-format", "MANIFEST", "UnsupportedFormatError"),
+    refused("damaged-manifest", "MANIFEST", "damaged-manifest"),
+    refused("damaged-segment-header", THIRD_LOG, "flipped-bit"),
+    refused("missing-manifest", "MANIFEST", "missing-manifest"),
+    refused("missing-segment", THIRD_LOG, "missing-file"),
+    refused("swapped-segments", SECOND_LOG, "swapped-files", is_journal=True),
+    refused("truncated-segment", THIRD_LOG, "truncated-file"),
+    refused("foreign-segment", THIRD_LOG, "foreign-file"),
+    refused("older-manifest", "MANIFEST", "rolled-back-file"),
+    refused("newer-format", "MANIFEST", "", "UnsupportedFormatError"),
+    folded("missing-table", snapshot_lsn=4, fell_back=True, verify=2, kind="missing-file"),
+    folded("truncated-table", snapshot_lsn=4, fell_back=True, verify=2, kind="truncated-file"),
+    refused("swapped-tables", NEWER_TABLE, "swapped-files"),
+    refused("zeroed-sectors", FIRST_LOG, "zeroed-page", is_journal=True),
+    refused("misdirected-sector", FIRST_LOG, "misdirected-block", is_journal=True),
+    refused("duplicated-segment", FIRST_LOG, "duplicated-file", is_journal=True),
+    refused("renamed-segment", THIRD_LOG.replace("3", "9"), "missing-file", is_journal=True),
+    refused("rolled-back-segment", FIRST_LOG, "rolled-back-file", is_journal=True),
+    refused("foreign-manifest", "", "foreign-file"),
 )

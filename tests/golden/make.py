@@ -14,12 +14,13 @@ zeros at the end of a segment all but a page.
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from format_1 import EVENTS, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
+from format_1 import EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
 
 import journalkit
 from journalkit.format import manifest as manifest_format
@@ -325,6 +326,81 @@ def newer_format(seed: int) -> Files:
     return files
 
 
+def journal_of_pages(seed: int) -> Files:
+    """Two segments of values like no others, large enough to hold whole sectors."""
+    maker = Maker(seed)
+    chance = random.Random(seed)
+    with maker.journal() as journal:
+        for number in range(6):
+            journal.append(chance.randbytes(600))
+            if number == 2:
+                journal.rotate()
+    return maker.files()
+
+
+def zeroed_sectors(seed: int) -> Files:
+    """Two sectors that read as zeros."""
+    files = dict(journal_of_pages(seed))
+    files[FIRST_LOG] = patched(files[FIRST_LOG], 512, bytes(1024))
+    return files
+
+
+def misdirected_sector(seed: int) -> Files:
+    """A sector of one segment in the place of another one's."""
+    files = dict(journal_of_pages(seed))
+    files[FIRST_LOG] = patched(files[FIRST_LOG], 1024, files[SECOND_LOG][512:1024])
+    return files
+
+
+def patched(data: bytes, at: int, part: bytes) -> bytes:
+    """Return the bytes with a part of them written over."""
+    return data[:at] + part + data[at + len(part) :]
+
+
+def duplicated_segment(seed: int) -> Files:
+    """A copy of one segment in the place of another."""
+    files = dict(journal_of_pages(seed))
+    return {**files, FIRST_LOG: files[SECOND_LOG]}
+
+
+def renamed_segment(seed: int) -> Files:
+    """A segment under a name that none has."""
+    files = dict(journal_of_pages(seed))
+    files[THIRD_LOG.replace("3", "9")] = files.pop(FIRST_LOG)
+    return files
+
+
+def rolled_back_segment(seed: int) -> Files:
+    """A segment as it was when it held one record: prepared room behind it."""
+    maker = Maker(seed)
+    with maker.journal() as journal:
+        journal.append(b"x" * 600)
+        older = maker.files()[FIRST_LOG]
+        journal.append(b"y" * 600)
+        journal.rotate()
+        journal.append(b"z")
+    return {**maker.files(), FIRST_LOG: older}
+
+
+def foreign_manifest(seed: int) -> Files:
+    """The manifest of another store with the same history."""
+    return {**store_folded(seed), MANIFEST: store_folded(seed + 1000)[MANIFEST]}
+
+
+def swapped_tables(seed: int) -> Files:
+    """Two tables that changed names: no snapshot can be opened, and nothing is lost."""
+    files = dict(store_folded(seed))
+    files[OLDER_TABLE], files[NEWER_TABLE] = files[NEWER_TABLE], files[OLDER_TABLE]
+    return files
+
+
+def truncated_table(seed: int) -> Files:
+    """The newest table without its end."""
+    files = dict(store_folded(seed))
+    files[NEWER_TABLE] = files[NEWER_TABLE][:-40]
+    return files
+
+
 MAKERS: dict[str, Callable[[int], Files]] = {
     "store-empty": store_empty,
     "store-all-values": store_all_values,
@@ -354,6 +430,15 @@ MAKERS: dict[str, Callable[[int], Files]] = {
     "foreign-segment": foreign_segment,
     "older-manifest": older_manifest,
     "newer-format": newer_format,
+    "missing-table": without(NEWER_TABLE),
+    "truncated-table": truncated_table,
+    "swapped-tables": swapped_tables,
+    "zeroed-sectors": zeroed_sectors,
+    "misdirected-sector": misdirected_sector,
+    "duplicated-segment": duplicated_segment,
+    "renamed-segment": renamed_segment,
+    "rolled-back-segment": rolled_back_segment,
+    "foreign-manifest": foreign_manifest,
 }
 
 

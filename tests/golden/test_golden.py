@@ -148,12 +148,13 @@ def test_writing_goes_on_where_it_ended_or_changes_nothing(case: tuple[Any, Path
 
 
 def test_verify_says_what_it_always_said(case: tuple[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """0 sound, 1 a torn tail, 2 damaged; and it names the file."""
+    """0 sound, 1 a torn tail, 2 damaged; and it names the file and the kind of damage."""
     golden, path = case
     before = files_of(path)
     assert main(["verify", str(path)]) == golden.verify
     out, err = capsys.readouterr()
     assert golden.blames in out + err
+    assert golden.kind.replace("-", " ") in out + err
     assert files_of(path) == before
 
 
