@@ -138,7 +138,9 @@ def _show_rich(parts: Sequence[Part]) -> None:
         else:
             table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
             for head in part.heads:
-                table.add_column(head, justify="right" if head in part.right else "left", overflow="fold")
+                # A file's name is looked for, and copied: the other columns give way.
+                justify: Literal["left", "right"] = "right" if head in part.right else "left"
+                table.add_column(head, justify=justify, overflow="fold", no_wrap=head == "file")
             for row in part.rows:
                 table.add_row(*map(_rich_text, row))
         console.print(Padding(table, (0, 0, 0, 2)))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from harm import LOG_DAMAGES, MANIFEST_DAMAGES
 
 from journalkit.format import names
 
@@ -222,3 +223,26 @@ def test_the_words_fit_a_terminal(run: Run, admit: Admit, monkeypatch: pytest.Mo
     table = [line for line in out.splitlines() if line.startswith("  ") and ("sound" in line or "damaged" in line)]
     assert len(table) > 5
     assert max(map(len, table)) <= 80
+
+
+@pytest.mark.parametrize(
+    "damage", [*LOG_DAMAGES[:4], *LOG_DAMAGES[-6:], *MANIFEST_DAMAGES], ids=lambda damage: damage.__name__
+)
+@pytest.mark.parametrize(("kind", "state"), [("store", "killed"), ("journal", "closed")])
+def test_no_command_that_looks_changes_anything_of_a_damaged_store(
+    run: Run, admit: Admit, tmp_path: Any, kind: str, state: str, damage: Any
+) -> None:
+    """Bytes, sizes, modes, inodes and times: who looks at the only copy there is must not fear for it."""
+    patient = admit(kind, state)
+    damage(patient)
+    before = patient.fingerprint()
+    for command in (
+        ["verify"], ["verify", "--json"], ["info"], ["log"], ["dump"], ["du"], ["scan"], ["get", "key-01"],
+        ["recover", "--dry-run"], ["recover", "--dry-run", "--mode", "point-in-time", "--json"], ["recover"],
+    ):  # fmt: skip
+        ran = run(command[0], patient.path, *command[1:])
+        assert ran.code in (0, 1, 2)
+        assert "defect" not in ran.err
+        if command != ["recover"] or ran.code:
+            assert patient.fingerprint() == before, command
+    assert run("salvage", patient.path, tmp_path / "new").code == 0
