@@ -35,7 +35,7 @@ from journalkit.log.reader import SegmentReader
 from journalkit.manifest import read_manifest
 from journalkit.options import MIB, Options
 from journalkit.recovery.plan import RecoveryMode
-from journalkit.recovery.replay import discard
+from journalkit.recovery.replay import Records
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
 from journalkit.runtime.handle import Handle, started
@@ -120,13 +120,15 @@ class Journal(Handle):
         opened: Opened | None = None
         self._seen_durable_lsn = 0
         if writable:
-            opened = open_for_writing(place.fs, place.directory, request, BlockCache(0), clock, discard, _apply_nothing)
+            opened = open_for_writing(
+                place.fs, place.directory, request, BlockCache(0), clock, Records(place.directory), _apply_nothing
+            )
             self._report = opened.report
             self._manifest = opened.keeper.current
             self._extents: tuple[_Extent, ...] = ()
         else:
             found, self._report, _ = open_to_read(
-                place.fs, place.directory, request, BlockCache(0), clock, lambda: discard
+                place.fs, place.directory, request, BlockCache(0), clock, lambda: Records(place.directory)
             )
             self._manifest = found.manifest
             self._seen_durable_lsn = durable_lsn(found)

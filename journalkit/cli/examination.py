@@ -255,15 +255,19 @@ class _Look:
 
     def _check_sense(self, frame: Frame) -> None:
         """Note a record that passes its checksums and can't be replayed."""
-        if self._manifest.kind != "store":
-            return
         try:
+            if self._manifest.kind == "journal":
+                if frame.kind != Kind.RECORD:
+                    raise MalformedError("a batch in a journal")
+                return
             if frame.kind != Kind.BATCH:
                 raise MalformedError("a journal record in a store")
             decode_into(frame.payload, _Unkept())
         except MalformedError as error:
             reason = f"the record is whole and makes no sense ({error.reason})"
-            entry = next(entry for entry in reversed(self._manifest.segments) if 0 < entry.first_lsn <= frame.lsn)
+            entries = self._manifest.segments
+            # One that was made ahead, and begun since, has no number here: the last before it stands for it.
+            entry = next((entry for entry in reversed(entries) if 0 < entry.first_lsn <= frame.lsn), entries[0])
             self._senseless.append(Damage(names.segment_name(entry.number), reason, frame.offset_bytes, frame.lsn))
 
     def _manifest_verdict(self, damage: Mapping[str, list[Damage]]) -> FileVerdict:

@@ -36,13 +36,7 @@ class Replay:
                 raise MalformedError("a journal record in a store")
             decode_into(payload, self.entries)
         except MalformedError as error:
-            raise CorruptionError(
-                f"the record is whole and makes no sense ({error.reason})",
-                path=self._directory,
-                offset_bytes=frame.offset_bytes,
-                lsn=frame.lsn,
-                next_step=salvage_step(self._directory),
-            ) from error
+            raise _senseless(self._directory, frame, error) from error
         self.payload_bytes += len(payload)
 
     def fold(self, buffer: bytes, base_bytes: int, salt: int, lsn: int) -> Run:
@@ -52,5 +46,32 @@ class Replay:
         return run
 
 
+class Records:
+    """A sink for a journal, which reads its records later: it keeps none, and takes no other kind."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def __call__(self, frame: Frame) -> None:
+        """Look at one record.
+
+        Raises:
+            CorruptionError: The record passed its checksums and isn't a journal's.
+        """
+        if frame.kind != Kind.RECORD:
+            error = MalformedError("a batch in a journal", frame.offset_bytes)
+            raise _senseless(self._directory, frame, error) from error
+
+
+def _senseless(directory: str, frame: Frame, error: MalformedError) -> CorruptionError:
+    return CorruptionError(
+        f"the record is whole and makes no sense ({error.reason})",
+        path=directory,
+        offset_bytes=frame.offset_bytes,
+        lsn=frame.lsn,
+        next_step=salvage_step(directory),
+    )
+
+
 def discard(frame: Frame) -> None:
-    """A sink for who holds no state: a journal reads its records later, and nobody believes what is behind damage."""
+    """A sink for what nobody believes: records behind damage, or in a scan before the one that counts."""

@@ -59,8 +59,9 @@ def test_a_time_beyond_the_calendar_costs_no_record(time_us: int, time: datetime
         (encode_one(b"\x7f", b"\x00"), Kind.BATCH, journalkit.open),
         (b"no batch", Kind.BATCH, journalkit.open),
         (b"\xff", Kind.RECORD, journalkit.open_journal),
+        (encode_one(encode_key("k"), b"\x00"), Kind.BATCH, journalkit.open_journal),
     ],
-    ids=["value", "key", "batch", "record"],
+    ids=["value", "key", "batch", "record", "batch in a journal"],
 )
 def test_what_makes_no_sense_is_salvaged_from_the_store_itself(payload: bytes, kind: int, open_it: Any) -> None:
     """The next step named the directory above, and a command that has no more to say: the bytes are sound."""
@@ -77,3 +78,11 @@ def test_a_record_that_may_be_ignored_is_not_missing() -> None:
     assert remains.is_complete
     assert remains.last_lsn == 1
     assert list(log_records(fs, remains)) == []
+
+
+@pytest.mark.parametrize("mode", ["r", "rw"])
+def test_a_batch_in_a_journal_is_never_read_as_nothing(mode: Any) -> None:
+    """A journal of batches opened, and was empty: what can't be read isn't nothing."""
+    fs = with_record(journalkit.open_journal, encode_one(encode_key("k"), b"\x00"), Kind.BATCH)
+    with pytest.raises(CorruptionError, match="a batch in a journal"):
+        journalkit.open_journal(HERE, fs=fs, mode=mode)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import journalkit
 from journalkit.format import names, table
 from journalkit.format.checksum import checksum
 from journalkit.format.manifest import decode_manifest, encode_manifest
@@ -42,3 +43,21 @@ def test_a_damaged_table_of_a_later_version_is_told_in_one_line(run: Run, place:
     assert ran.code in (0, 2)
     assert "defect" not in ran.err
     assert len(ran.err.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("kind", ["store", "journal"])
+def test_records_of_the_other_kind_are_damage_to_verify_as_to_an_open(run: Run, tmp_path: Path, kind: str) -> None:
+    """A journal of batches was sound and empty."""
+    path = tmp_path / "one"
+    if kind == "journal":
+        with journalkit.open(path, compaction="manual") as store:
+            store["a"] = 1
+    else:
+        with journalkit.open_journal(path) as journal:
+            journal.append(1)
+    said = decode_manifest((path / names.MANIFEST).read_bytes())
+    (path / names.MANIFEST).write_bytes(encode_manifest(said.next_generation(kind=kind)))
+    assert run("verify", path).code == 2
+    ran = run("log", path)
+    assert ran.code == 2
+    assert "makes no sense" in run("dump" if kind == "store" else "log", path).err
