@@ -25,7 +25,8 @@ from journalkit.format.block import (
     run_of,
 )
 from journalkit.format.codec import CborCodec
-from journalkit.format.keys import KEY_BYTES_MAX, Keyspace, reserved_key, reserved_name
+from journalkit.format.index import IndexBlock, IndexEntry, decode_index, encode_index
+from journalkit.format.keys import KEY_BYTES_MAX, Keyspace, reserved_key, reserved_name, successor
 from journalkit.format.malformed import MalformedError
 from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry, check_manifest
 from journalkit.format.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
@@ -134,3 +135,23 @@ def test_a_segment_may_end_where_its_header_does() -> None:
     inside = dataclasses.replace(entry, end=dataclasses.replace(entry.end, end_bytes=SEGMENT_HEADER_BYTES - 1))
     with pytest.raises(MalformedError, match="inside its header"):
         check_manifest(dataclasses.replace(MANIFEST, segments=(inside,)))
+
+
+def test_an_index_names_numbers_of_all_their_bits() -> None:
+    """Whole and forged, or of a file nobody can have yet: numbers are compared, and no other error gets out."""
+    entry = IndexEntry(b"a", b"b", (1 << 64) - (1 << 33), (1 << 32) - 1, (1 << 64) - 1, (1 << 64) - 1)
+    index = IndexBlock(0)
+    index.add(entry)
+    block = encode_index(index) + bytes(CRC_BYTES)
+    assert decode_index(block, offset_bytes=(1 << 64) - 1).entry(0) == entry
+    with pytest.raises(MalformedError):
+        decode_index(block, offset_bytes=entry.offset_bytes + entry.length_bytes - 1)
+
+
+@pytest.mark.parametrize(
+    ("stem", "above"),
+    [(b"aX", b"aY"), (b"a\xff", b"b"), (b"aX\xff\xff", b"aY"), (b"\xffX", b"\xffY"), (b"\xff", None), (b"", None)],
+)
+def test_the_successor_gives_up_no_byte_but_the_greatest(stem: bytes, above: bytes | None) -> None:
+    """Or a scan of a prefix that ends in some letter would show its neighbours' keys as well."""
+    assert successor(stem) == above

@@ -6,6 +6,7 @@ would have read that a store is damaged because of nothing.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -19,10 +20,18 @@ from journalkit.format.codec import CborCodec, RawCodec
 from journalkit.format.keys import decode_key, encode_key
 from journalkit.format.layout import Field, Layout
 from journalkit.format.malformed import MalformedError, NewerFormatError
-from journalkit.format.manifest import HEADER_BYTES, Manifest, decode_manifest, encode_manifest
+from journalkit.format.manifest import (
+    HEADER_BYTES,
+    Manifest,
+    SegmentEntry,
+    SnapshotEntry,
+    check_manifest,
+    decode_manifest,
+    encode_manifest,
+)
 from journalkit.format.segment import SegmentHeader
 from journalkit.format.segment import decode_header as decode_segment_header
-from journalkit.format.table import TableFooter, TableHeader, decode_footer
+from journalkit.format.table import TableFooter, TableHeader, TableInfo, decode_footer
 from journalkit.format.table import decode_header as decode_table_header
 
 STORE = b"s" * 16
@@ -173,3 +182,41 @@ def test_a_malformed_key_has_a_reason(data: str) -> None:
     with pytest.raises(MalformedError) as caught:
         decode_key(bytes.fromhex(data))
     assert " " in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"epoch": -1}, "epoch is -1"),
+        ({"kind": 5}, "kind is 5"),
+        ({"metadata": ()}, "the metadata is no mapping"),
+        ({"store": b"s"}, "an identity has the wrong length"),
+        ({"writer": b"w" * 17}, "an identity has the wrong length"),
+        ({"segments": (SegmentEntry(2, 1, 1, 1), SegmentEntry(1, 1, 1, 1))}, "segments [2, 1] are out of order"),
+        ({"snapshots": (SnapshotEntry(1, 0, ()),)}, "snapshots are out of order or empty"),
+        ({"segments": (SegmentEntry(1, 1, 1, 1),), "next_segment": 1}, "the next segment's number is taken"),
+        ({"pruned_lsn": 3}, "the log begins behind LSN 3 and no snapshot is named"),
+        (
+            {"pruned_lsn": 3, "snapshots": (SnapshotEntry(2, 0, (TableInfo(1, 1, 1, 1, 1),)),)},
+            "the log was pruned beyond the oldest snapshot",
+        ),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_says_how(changes: dict[str, Any], reason: str) -> None:
+    """It is the one file whose bytes can be whole and still wrong: a copy of another day, or our bug."""
+    with pytest.raises(MalformedError) as caught:
+        check_manifest(dataclasses.replace(decode_manifest(MANIFEST), **changes))
+    assert caught.value.reason == reason
+
+
+def test_a_layout_says_which_field_is_wrong() -> None:
+    """Whoever changed a format reads this."""
+    layout = Layout(Field("kind", "B", ""), Field("number", "Q", ""))
+    with pytest.raises(TypeError, match=r"^field 'number' is not given$"):
+        layout.pack(kind=1, colour=2)
+    with pytest.raises(TypeError, match=r"^fields are \('kind', 'number'\), given were \('kind',\)$"):
+        layout.pack(kind=1)
+    with pytest.raises(ValueError, match=r"^a field is named twice in \('kind', 'kind'\)$"):
+        Layout(Field("kind", "B", ""), Field("kind", "Q", ""))
+    with pytest.raises(ValueError, match=r"^a field holds one value, 'kind' is 'BB'$"):
+        Field("kind", "BB", "")
