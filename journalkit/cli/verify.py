@@ -88,6 +88,9 @@ def _notes(found: Examination | None) -> list[Cell]:
     notes: list[Cell] = []
     if found is None:
         return notes
+    slot = _slot(found)
+    if slot in ("damaged", "another store's"):
+        notes.append(Toned(f"the slot {names.DURABLE!r} is {slot}: it promises nothing, and nothing needs it", "quiet"))
     if left := len(found.strays.sweep):
         notes.append(Toned(f"{count(left, 'file')} left over, to be swept at the next open for writing", "quiet"))
     if aside := found.strays.aside:
@@ -95,6 +98,14 @@ def _notes(found: Examination | None) -> list[Cell]:
     if unknown := found.strays.unknown:
         notes.append(Toned(f"not journalkit's, left alone: {_shown(unknown)}", "quiet"))
     return notes
+
+
+def _slot(found: Examination) -> str:
+    """Return what the slot is: a crash may tear it, a new store has none yet, and nobody has to restore it."""
+    if found.slot is not None:
+        return "sound" if found.slot.store == found.manifest.store else "another store's"
+    status = PosixFileSystem().status(os.path.join(found.directory, names.DURABLE))
+    return "damaged" if status is not None and status.size_bytes else "missing"
 
 
 def _shown(found: Sequence[str]) -> str:
@@ -155,6 +166,7 @@ def _as_json(
         "uuid": found.manifest.store.hex(),
         "last_lsn": found.plan.last_lsn,
         "bytes_cut": found.plan.bytes_cut,
+        "slot": _slot(found),
         "left_over": list(found.strays.sweep),
         "set_aside": list(found.strays.aside),
         "unknown": list(found.strays.unknown),

@@ -28,12 +28,18 @@ def take_census(fs: ReadableFileSystem, directory: str) -> dict[str, Identity]:
         except OSError:
             continue  # Gone meanwhile, or a directory or a link: whoever needs it says so.
         try:
-            found[name] = Identity(name, file.size(), _header(file))
+            found[name] = Identity(name, file.size(), _header(file), is_blank=_is_blank(file))
         except OSError:
             found[name] = Identity(name, file.size(), None)
         finally:
             file.close()
     return found
+
+
+def _is_blank(file: ReadableFile) -> bool:
+    """Whether the file begins with nothing, as a segment does that was prepared ahead."""
+    beginning = file.pread(segment.HEADER_BYTES, 0)
+    return len(beginning) == segment.HEADER_BYTES and not any(beginning)
 
 
 def _header(file: ReadableFile) -> SegmentHeader | TableHeader | None:

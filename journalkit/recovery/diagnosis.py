@@ -47,11 +47,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a file with a segment's or a table's name says it is; `header` None: nothing that can be believed."""
+    """What a file with a segment's or a table's name says it is.
+
+    `header` None: nothing that can be believed; `is_blank`: it begins with zeros.
+    """
 
     name: str
     size_bytes: int
     header: SegmentHeader | TableHeader | None
+    is_blank: bool = False
 
     @property
     def own_name(self) -> str:
@@ -85,6 +89,8 @@ def misplaced(name: str, census: Census, manifest: Manifest) -> Cause | None:
         if home in named_files(manifest):
             return Cause(DamageKind.RENAMED_FILE, f"it is {home}, which is missing under its own name")
         return Cause(DamageKind.ROLLED_BACK_FILE, f"it is {home}, which the manifest doesn't name")
+    if at_home.is_blank:
+        return Cause(DamageKind.SWAPPED_FILES, f"it is {home}, and what has that name was prepared for later")
     if at_home.header is None:
         return Cause(DamageKind.RENAMED_FILE, f"it is {home}, and what has that name can't be read")
     if _is_same(header, at_home.header):

@@ -66,7 +66,22 @@ class Examiner:
             else:
                 mine = self._stray(told)
             found += mine or [_as_told(item) for item in told]
-        return found
+        return found + self._missed_fold(found)
+
+    def _missed_fold(self, found: Sequence[Finding]) -> list[Finding]:
+        """Return what it says of the manifest that a table beyond it holds the records of segments that are missing.
+
+        Segments are removed only once a manifest names the table that has what they had.
+        """
+        missing = [item.lost_lsns for item in found if item.cause.kind is DamageKind.MISSING_FILE and item.lost_lsns]
+        for other in self.census.values():
+            header = other.header
+            if not isinstance(header, TableHeader) or header.store != self._manifest.store:
+                continue
+            if header.number >= self._manifest.next_table and any(lost[1] <= header.lsn for lost in missing):
+                proof = f"{other.name} holds the state at LSN {header.lsn}, and the log that it replaced was removed"
+                return [Finding(names.MANIFEST, Cause(DamageKind.ROLLED_BACK_FILE, proof))]
+        return []
 
     def table(self, info: TableInfo, name: str, remains: TableRemains | None, reason: str) -> list[Finding]:
         """Return what is damaged of a table; without `remains` it can't be read, which is what `reason` says."""
@@ -101,6 +116,8 @@ class Examiner:
         if not segment.present:
             return [Finding(name, Cause(DamageKind.MISSING_FILE, self._gone(name)), lost_lsns=lost)]
         cause = misplaced(name, self.census, self._manifest)
+        if segment.is_blank and self.elsewhere(name):
+            cause = Cause(DamageKind.SWAPPED_FILES, f"it was prepared to be {self.elsewhere(name)}, which is {name}")
         if cause is not None:
             return [Finding(name, cause, 0, segment.size_bytes, lost)]
         first_lsn = segment.header.first_lsn if segment.header is not None else entry.first_lsn

@@ -181,19 +181,24 @@ def _gather(fs: ReadableFileSystem, directory: str, remains: Remains, advance: C
         number, table_number = names.segment_number(own_name), names.table_number(own_name)
         if number is not None and (manifest is None or number in entries or number >= manifest.next_segment):
             remains.segments.append(read_segment(fs, directory, name, number, entries.get(number)))
-        elif table_number is not None and (manifest is None or table_number in infos):
+        elif table_number is not None and (
+            # A whole table that the manifest can't know is a state all the same: of a fold that it missed.
+            manifest is None or table_number in infos or table_number >= manifest.next_table
+        ):
             remains.tables.append(read_remains(fs, directory, name, infos.get(table_number)))
             advance(remains.tables[-1].size_bytes)
     remains.foreign.sort()
 
 
 def _snapshots(remains: Remains) -> list[Layers]:
-    """Return the snapshots that there are, newest first."""
+    """Return the snapshots that there are, newest first; those of the manifest, and what is newer than it."""
     if remains.manifest is None:
         whole = sorted(remains.tables, key=lambda table: (table.lsn, table.number), reverse=True)
         return [Layers(table.lsn, (table,)) for table in whole]
     by_number = {table.number: table for table in remains.tables}
-    found = []
+    named = {info.number for info in tables_of(remains.manifest)}
+    newer = [table for table in remains.tables if table.number not in named and not table.faults]
+    found = [Layers(table.lsn, (table,)) for table in sorted(newer, key=lambda table: table.lsn, reverse=True)]
     for entry in remains.manifest.snapshots:
         tables = [by_number.get(info.number) for info in entry.tables]
         present = tuple(table for table in tables if table is not None)

@@ -363,13 +363,6 @@ def duplicated_segment(seed: int) -> Files:
     return {**files, FIRST_LOG: files[SECOND_LOG]}
 
 
-def renamed_segment(seed: int) -> Files:
-    """A segment under a name that none has."""
-    files = dict(journal_of_pages(seed))
-    files[THIRD_LOG.replace("3", "9")] = files.pop(FIRST_LOG)
-    return files
-
-
 def rolled_back_segment(seed: int) -> Files:
     """A segment as it was when it held one record: prepared room behind it."""
     maker = Maker(seed)
@@ -436,7 +429,6 @@ MAKERS: dict[str, Callable[[int], Files]] = {
     "zeroed-sectors": zeroed_sectors,
     "misdirected-sector": misdirected_sector,
     "duplicated-segment": duplicated_segment,
-    "renamed-segment": renamed_segment,
     "rolled-back-segment": rolled_back_segment,
     "foreign-manifest": foreign_manifest,
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from harm import LOG_DAMAGES, MANIFEST_DAMAGES
 
+import journalkit
 from journalkit.format import names
 
 Run = Callable[..., Any]
@@ -130,8 +132,6 @@ def test_a_manifest_of_an_earlier_life_is_rolled_back(
     run: Run, admit: Admit, tmp_path: Any, kind: str, state: str, slot: bool
 ) -> None:
     """The slot says so, or a segment that it can't know."""
-    import journalkit
-
     patient = admit(kind, state)
     older = patient.read(names.MANIFEST)
     opener = journalkit.open_journal if kind == "journal" else journalkit.open
@@ -246,3 +246,76 @@ def test_no_command_that_looks_changes_anything_of_a_damaged_store(
         if command != ["recover"] or ran.code:
             assert patient.fingerprint() == before, command
     assert run("salvage", patient.path, tmp_path / "new").code == 0
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.parametrize("slot", [True, False])
+@pytest.mark.parametrize("left", ["all", "table"])
+def test_a_manifest_from_before_a_fold_is_rolled_back_and_the_folds_table_is_used(
+    run: Run, tmp_path: Any, is_closed: bool, slot: bool, left: str
+) -> None:
+    """In one life: the log that the manifest names was pruned since. Salvage once gave what that manifest knew."""
+    path, copy = tmp_path / "state", tmp_path / "copy"
+    model = {}
+    with journalkit.open(path, compaction="manual", segment_bytes_max=4096) as store:
+        for number in range(30):
+            store[number] = model[number] = "x" * 300
+        older = (path / names.MANIFEST).read_bytes()
+        for number in range(10, 50):
+            store[number] = model[number] = "y" * 300
+        store.compact()
+        if left == "all":
+            store["tail"] = model["tail"] = 1
+        if not is_closed:
+            shutil.copytree(path, copy)
+    if is_closed:
+        shutil.copytree(path, copy)
+    (copy / names.MANIFEST).write_bytes(older)
+    if not slot:
+        (copy / names.DURABLE).unlink()
+    if left == "table":
+        for segment in copy.glob("log-*"):
+            segment.unlink()
+    told = run("verify", copy, "--json").json
+    assert damaged(told)[names.MANIFEST] == "rolled-back-file"
+    assert run("salvage", copy, tmp_path / "new", "--json").json["written"] == len(model)
+    with journalkit.open(tmp_path / "new", mode="r") as store:
+        assert dict(store.items()) == model
+
+
+def test_a_segment_that_changed_names_with_a_prepared_one_is_swapped(run: Run, tmp_path: Any) -> None:
+    """The one in use and the one made ahead: of the second nothing but zeros says what it is."""
+    path, copy = tmp_path / "state", tmp_path / "copy"
+    model = dict.fromkeys(range(25), "x" * 5000)
+    with journalkit.open(path, segment_bytes_max=200_000) as store:
+        store.update(model)
+        # The compactor's thread makes one ahead, once half of the first is used.
+        until = time.monotonic() + 30
+        while not (ahead := [file.name for file in path.glob("log-*") if not any(file.read_bytes())]):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        shutil.copytree(path, copy)
+    [used] = {file.name for file in copy.glob("log-*")} - set(ahead)
+    (copy / used).rename(copy / "aside")
+    (copy / ahead[0]).rename(copy / used)
+    (copy / "aside").rename(copy / ahead[0])
+    told = run("verify", copy, "--json").json
+    assert damaged(told) == {used: "swapped-files", ahead[0]: "swapped-files"}
+    assert run("salvage", copy, tmp_path / "new", "--json").json["complete"] is True
+    with journalkit.open(tmp_path / "new", mode="r") as store:
+        assert dict(store.items()) == model
+
+
+@pytest.mark.parametrize("slot", ["damaged", "another store's", "missing"])
+def test_a_slot_that_promises_nothing_is_noted_and_is_no_damage(run: Run, admit: Admit, slot: str) -> None:
+    """It is never synced, so any crash may leave it so; a closed store's seals say all that it did."""
+    patient, stranger = admit("store", "closed"), admit("store", "closed", "-other")
+    if slot == "damaged":
+        patient.flip(names.DURABLE, 30, 1)
+    elif slot == "missing":
+        (patient.path / names.DURABLE).unlink()
+    else:
+        patient.write(names.DURABLE, stranger.read(names.DURABLE))
+    ran = run("verify", patient.path, "--json")
+    assert (ran.code, ran.json["slot"]) == (0, slot)
+    assert ("it promises nothing" in run("verify", patient.path).out) is (slot != "missing")

@@ -65,6 +65,7 @@ FIVE, SIX = names.segment_name(5), names.segment_name(6)
         ([segment(6, name=5), segment(6)], DamageKind.DUPLICATED_FILE),
         ([segment(6, name=5)], DamageKind.RENAMED_FILE),
         ([segment(6, name=5), Identity(SIX, 10, None)], DamageKind.RENAMED_FILE),
+        ([segment(6, name=5), Identity(SIX, 10, None, is_blank=True)], DamageKind.SWAPPED_FILES),
         ([segment(2, name=5)], DamageKind.ROLLED_BACK_FILE),
         ([segment(5, epoch=1, salt=1)], DamageKind.ROLLED_BACK_FILE),
         ([segment(5, epoch=2, salt=1)], DamageKind.FOREIGN_FILE),

@@ -120,11 +120,11 @@ def test_where_nothing_is_ours_there_is_no_store(place: str) -> None:
 
 
 def test_a_table_that_the_manifest_does_not_name_is_left_alone(patient: Any) -> None:
-    """A fold that was cut short leaves one: whole, and of no snapshot."""
+    """A prune that was cut short leaves one: an older state, which is in nobody's way."""
     name = patient.tables[-1]
     header = decode_header(patient.read(name)[:HEADER_BYTES])
-    left = names.table_name(header.number + 1)
-    patient.write(left, replace(header, number=header.number + 1).encode() + patient.read(name)[HEADER_BYTES:])
+    left = names.table_name(header.number - 100)
+    patient.write(left, replace(header, number=header.number - 100).encode() + patient.read(name)[HEADER_BYTES:])
     remains = patient.stock()
     assert left not in [table.name for table in remains.tables]
     assert remains.foreign == []
