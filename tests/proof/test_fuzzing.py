@@ -55,7 +55,7 @@ def test_the_corpus_is_small_and_belongs_to_targets() -> None:
 @pytest.mark.parametrize("name", CANARIES)
 def test_blind_mutation_finds_every_canary(name: str, temporary: Path) -> None:
     """A fuzzer that misses a planted bug says nothing when it finds nothing; this is what it falls back to."""
-    found = session.run(name, seconds=20, engine="mutation", limits=QUICK)
+    found = session.run(name, seconds=60, engine="mutation", limits=QUICK)
     assert found.finding, found.line()
     assert f"python -m fuzz {name} --file" in found.finding
     assert found.artifact is not None
