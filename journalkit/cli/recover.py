@@ -19,6 +19,7 @@ from journalkit.cli.verify import total_bytes
 from journalkit.errors import CorruptionError
 from journalkit.format import names
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.recovery.apply import check_quarantine
 from journalkit.recovery.forecast import Fate, foresee
 from journalkit.recovery.plan import RECOVERY_MODES, Cut
 
@@ -100,8 +101,10 @@ def _print_plan(fs: PosixFileSystem, args: argparse.Namespace, found: Examinatio
             dropped=found.dropped,
             rebuild=found.snapshots_damaged,
             present=fs.list(args.path),
-            quarantined=fs.list(quarantine) if fs.status(quarantine) is not None else (),
+            quarantined=fs.list(quarantine) if os.path.isdir(quarantine) else (),
         )
+    if any(fate.action in ("cut", "set aside") for fate in fates):
+        check_quarantine(fs, args.path)
     if args.json:
         say_json(_as_json(args, found, refusal, fates))
         return

@@ -9,6 +9,7 @@ moved there after it. Every step can be repeated after a crash.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 from journalkit.format import names
 from journalkit.format.manifest import Manifest
 from journalkit.fs.atomic import move_file, replace_file
-from journalkit.fs.interface import FileSystem
+from journalkit.fs.interface import FileSystem, ReadableFileSystem
 from journalkit.recovery.plan import Cut, Plan
 from journalkit.recovery.strays import Strays
 
@@ -40,6 +41,17 @@ def quarantine_cuts(fs: FileSystem, directory: str, plan: Plan, epoch: int) -> b
         replace_file(fs, quarantine, names.quarantine_name(cut.segment, cut.offset_bytes, epoch), kept)
         room_bytes -= len(kept)
     return True
+
+
+def check_quarantine(fs: ReadableFileSystem, directory: str) -> None:
+    """Raise OSError if something else than a directory has the quarantine's name: what is given up has no place then.
+
+    Before anything is changed: a move that fails afterwards leaves what the next open refuses.
+    """
+    quarantine = os.path.join(directory, names.QUARANTINE)
+    status = fs.status(quarantine)
+    if status is not None and not status.is_directory:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), quarantine)
 
 
 def _make_quarantine(fs: FileSystem, directory: str) -> str:

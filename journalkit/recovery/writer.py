@@ -176,6 +176,8 @@ class _Opening:
         """Carry the plan out: this writer's epoch begins. On a full disk the reserve is given up for it."""
         plan, directory = found.plan, self._directory
         swept, kept_aside = apply.sort_strays(found.strays, damaged=bool(plan.damage))
+        if plan.cuts or plan.given_up or kept_aside or found.snapshot.damaged:
+            apply.check_quarantine(self._fs, directory)
         apply.sweep(self._fs, directory, swept)
         try:
             keeper, log = self._begin(found, apply_commits)
