@@ -76,6 +76,11 @@ def test_a_reserved_name_of_the_greatest_length_comes_back() -> None:
         reserved_name(bytes((Keyspace.OFFSETS,)) + b"n" * KEY_BYTES_MAX)
 
 
+def test_a_reserved_name_may_be_empty() -> None:
+    """It is accepted, so it has to come back."""
+    assert reserved_name(reserved_key(Keyspace.SCHEMA, "")) == ""
+
+
 def test_a_body_of_one_entry_without_a_byte_can_be_joined() -> None:
     """The format has room for it, so a fold that copies bodies unparsed must not stop at it."""
     body = encode_block([run_of([(b"", b"")])])
