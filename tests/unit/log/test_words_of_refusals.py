@@ -26,6 +26,7 @@ def put_two(log: Any) -> None:
 def rotate(log: Any) -> None:
     """Go on in another segment."""
     log.log.rotate()
+    log.put(b"after")
 
 
 def close(log: Any) -> None:
@@ -55,7 +56,6 @@ def test_a_failure_names_the_file_the_error_and_what_to_do(
     log.fs.fail(operation, nth, errno.EIO, times=None, path_contains=path_contains)
     with pytest.raises(StorageError) as caught:
         do(log)
-        log.put(b"after")
     message = str(caught.value)
     assert message.startswith(f"{path}: {words} (")
     assert message.endswith(WHAT_TO_DO)
