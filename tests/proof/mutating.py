@@ -34,12 +34,16 @@ _TEXT_MAX: Final = 150
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change to one file. `function` is a qualified name, "" outside of functions; `number` counts in the file."""
+    """One change to one file. `function` is a qualified name, "" outside of functions; `number` counts in the file.
+
+    `text` is the line of source that it begins in: several may read the same otherwise.
+    """
 
     file: str
     number: int
     function: str
     line: int
+    text: str
     was: str
     now: str
     key: str
@@ -52,6 +56,7 @@ class Mutant:
             "file": self.file,
             "function": self.function,
             "line": self.line,
+            "text": self.text,
             "was": self.was,
             "now": self.now,
         }
@@ -86,6 +91,7 @@ def _parsed(source: str) -> _Parsed:
 def mutants_of(package: Path, file: str) -> Iterator[Mutant]:
     """Yield the mutants of `file`, in the order of its text."""
     source = (package / file).read_text()
+    lines = source.splitlines()
     parsed = _parsed(source)
     names = _function_names(parsed.module)
     words = _words(parsed.module)
@@ -96,12 +102,14 @@ def mutants_of(package: Path, file: str) -> Iterator[Mutant]:
             _one_line(parsed.module.code_for_node(node)) for node in (mutation.original_node, mutation.mutated_node)
         )
         position = parsed.positions.get(mutation.original_node)
+        line = position.start.line if position is not None else 0
         digest = hashlib.sha256(f"{source}\0{number}\0{was}\0{now}".encode()).hexdigest()[:16]
         yield Mutant(
             file=file,
             number=number,
             function=names.get(mutation.contained_by_top_level_function, ""),
-            line=position.start.line if position is not None else 0,
+            line=line,
+            text=lines[line - 1].strip() if line else "",
             was=was,
             now=now,
             key=digest,

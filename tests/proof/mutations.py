@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,8 +34,7 @@ from trials import Trial, package_folder, try_bodies, try_module
 
 FOLDERS: Final = ("format", "log", "recovery")
 _EXPLAINED: Final = Path(__file__).with_name("survivors.toml")
-_QUICK: Final = ("tests/unit", "tests/property", "tests/golden")
-_TESTS: Final = {"format": _QUICK, "log": _QUICK, "recovery": (*_QUICK, "tests/integration/doctoring")}
+_TESTS: Final = ("tests/unit", "tests/property", "tests/golden", "tests/integration/doctoring")
 
 
 def mutants(folder: str, package: Path, modules: Sequence[str] = ()) -> list[Mutant]:
@@ -88,10 +88,14 @@ def run(plan: Plan) -> int:
     random.Random(plan.seed).shuffle(planned)
     planned = planned[: plan.sample]
     results = Results(plan.results)
-    waiting = [mutant for mutant in planned if _to_try(results.rows.get(mutant.key), plan.again)]
+    if plan.again:
+        unexplained = {row["key"] for row in _tried(results, planned) if _is_task(row)}
+        waiting = [mutant for mutant in planned if mutant.key in unexplained]
+    else:
+        waiting = [mutant for mutant in planned if mutant.key not in results.rows]
     say(f"{plan.folder}: {len(planned)} mutants, {len(waiting)} to try")
-    tests = plan.tests or _TESTS[plan.folder]
-    costs = learn(tests, package, plan.results.with_suffix(f".{plan.folder}.learnt"))
+    tests = plan.tests or _TESTS
+    costs = learn(tests, package, plan.results.with_suffix(".learnt"))
     say(f"{len(costs.cpu_s)} tests, {sum(costs.cpu_s.values()):.0f} s of them")
     end = time.monotonic() + plan.seconds
     # What one process tries, the other doesn't know of: the file is what they share.
@@ -115,14 +119,14 @@ def run(plan: Plan) -> int:
         if mutant.key not in done:
             names = chosen(mutant)
             tell(mutant, try_module(mutant, package, names, sorted({costs.files[name] for name in names})))
-    rows = [results.rows[mutant.key] for mutant in planned if mutant.key in results.rows]
+    rows = _tried(results, planned)
     outcomes = Counter(row["outcome"] for row in rows)
     say(f"{plan.folder}: {len(rows)} of {len(planned)} tried, {dict(sorted(outcomes.items()))}")
-    return int(any(_reason(row) is None for row in rows if row["outcome"] == "survived"))
+    return int(any(map(_is_task, rows)))
 
 
-def _to_try(row: dict[str, Any] | None, again: bool) -> bool:
-    return row is None or (again and row["outcome"] == "survived")
+def _is_task(row: dict[str, Any]) -> bool:
+    return row["outcome"] == "survived" and _reason(row) is None
 
 
 def _shown(row: dict[str, Any]) -> str:
@@ -132,25 +136,28 @@ def _shown(row: dict[str, Any]) -> str:
 # --- what survived -----------------------------------------------------------------------------
 
 
+@cache
 def _explained() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = tomllib.loads(_EXPLAINED.read_text())["survivor"]
     return rows
 
 
 def _reason(row: dict[str, Any]) -> str | None:
-    """Return why a mutant can't matter: an entry fits whose file, function, `was` and `now` fit, as far as it has them.
-
-    `was` and `now` may be patterns.
-    """
+    """Return why a mutant can't matter: of the first entry that fits in all that it has. Each may be a pattern."""
     for entry in _explained():
-        if all(fnmatchcase(row[name], entry.get(name, "*")) for name in ("file", "function", "was", "now")):
+        if all(_fits(row.get(name, ""), wanted) for name, wanted in entry.items() if name != "why"):
             return str(entry["why"])
     return None
 
 
+def _fits(text: str, wanted: str | list[str]) -> bool:
+    choices = [wanted] if isinstance(wanted, str) else wanted
+    return any(text == choice or fnmatchcase(text, choice) for choice in choices)
+
+
 def survivors(results: Results, planned: Sequence[Mutant]) -> int:
     """Print the mutants that survived and that nobody explained; return 1 if there are any."""
-    rows = [row for row in _tried(results, planned) if row["outcome"] == "survived" and _reason(row) is None]
+    rows = [row for row in _tried(results, planned) if _is_task(row)]
     for row in rows:
         say(_shown(row))
     return int(bool(rows))
@@ -158,7 +165,7 @@ def survivors(results: Results, planned: Sequence[Mutant]) -> int:
 
 def _tried(results: Results, planned: Sequence[Mutant]) -> list[dict[str, Any]]:
     """Return what was tried of the source as it is now."""
-    return [results.rows[mutant.key] for mutant in planned if mutant.key in results.rows]
+    return [results.rows[mutant.key] | mutant.row for mutant in planned if mutant.key in results.rows]
 
 
 def table(results: Results, planned: Sequence[Mutant]) -> str:
@@ -200,7 +207,9 @@ def main(arguments: Sequence[str]) -> int:
     runs.add_argument("--seconds", type=float, default=float("inf"), help="begin no other trial after so long")
     runs.add_argument("--budget", type=float, default=6.0, help="seconds of tests that a mutant has to survive")
     runs.add_argument("--tests", nargs="*", default=(), help="who to ask: folders of tests, those that fit by default")
-    runs.add_argument("--again", action="store_true", help="try again what survived: there may be a test for it now")
+    runs.add_argument(
+        "--again", action="store_true", help="only what survived unexplained: there may be a test for it now"
+    )
     for command in (runs, commands.add_parser("survivors"), commands.add_parser("table")):
         command.add_argument("--results", type=Path, required=True)
     given = parser.parse_args(arguments)
