@@ -24,6 +24,7 @@ from journalkit.format.block import (
     run_of,
 )
 from journalkit.format.codec import CborCodec
+from journalkit.format.index import IndexBlock, IndexEntry, decode_index, encode_index
 from journalkit.format.keys import KEY_DEPTH_MAX, decode_key
 from journalkit.format.malformed import MalformedError
 
@@ -116,3 +117,12 @@ def test_bytes_behind_a_value_with_the_end_mark_are_told_by_where_they_begin() -
     """The way for such data knows where the value ended."""
     data = b"\x81" + END_MARK
     assert place(lambda: CborCodec().decode(data + b"\0\0"), "bytes go on behind the value") == len(data)
+
+
+def test_keys_that_do_not_fill_an_index_are_told_by_where_they_end() -> None:
+    """Ditto for what points to blocks; never a place behind the block."""
+    index = IndexBlock(0)
+    index.add(IndexEntry(b"a", b"b", 100, 50, 1, 0))
+    body = encode_index(index)
+    assert place(lambda: decode_index(body + b"x" + CRC, offset_bytes=500), "keys don't fill") == len(body)
+    assert place(lambda: decode_index(body[:-1] + CRC, offset_bytes=500), "keys don't fill") == len(body) - 1
