@@ -226,6 +226,8 @@ def check_manifest(manifest: Manifest) -> None:
     # A journal has no snapshots: what was pruned there was given up on request.
     if manifest.kind == "store" and manifest.pruned_lsn and not lsns:
         raise MalformedError(f"the log begins behind LSN {manifest.pruned_lsn} and no snapshot is named")
+    if manifest.pruned_lsn > manifest.durable_lsn:
+        raise MalformedError("the log was pruned beyond what was durable of it")
 
 
 def _check_types(part: _Part) -> None:

@@ -114,6 +114,7 @@ def test_a_later_version_is_told_from_damage(field: str) -> None:
         ({"next_segment": 3}, "next segment"),
         ({"pruned_lsn": 3}, "pruned beyond"),
         ({"snapshots": []}, "no snapshot is named"),
+        ({"durable_lsn": 1}, "pruned beyond what was durable"),
         ({"epoch": "3"}, "epoch is '3'"),
         ({"epoch": True}, "epoch is True"),
         ({"epoch": -1}, "epoch is -1"),
