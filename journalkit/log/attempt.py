@@ -26,12 +26,13 @@ _ONE_CALL: Final[tuple[tuple[()], ...]] = ((),)
 class SyncAttempts:
     """The fsyncs of one file. After one of them failed, every later one does."""
 
-    __slots__ = ("_call", "_file", "_returned")
+    __slots__ = ("_call", "_failure", "_file", "_returned")
 
     def __init__(self, file: WritableFile) -> None:
         self._file = file
         self._call: Iterator[tuple[()]] = iter(_ONE_CALL)
         self._returned: list[None] = []
+        self._failure: tuple[int | None, str] = (errno.EIO, "cut short")
 
     def run(self) -> None:
         """Make durable what was written to the file before this call.
@@ -42,9 +43,15 @@ class SyncAttempts:
         """
         # __length_hint__ looks at an iterator without consuming it: 0 is "begun".
         if not self._returned and not self._call.__length_hint__():  # type: ignore[attr-defined]
-            raise OSError(errno.EIO, "an earlier fsync of this file failed, so no later one means anything")
+            number, text = self._failure
+            raise OSError(number, f"an earlier fsync of this file failed ({text}), so no later one means anything")
         # In this order: interrupted in between, the next attempt is one that has not begun.
         self._call = call = iter(_ONE_CALL)
         returned: list[None] = []
         self._returned = returned
-        returned.extend(starmap(self._file.sync_data, call))
+        try:
+            returned.extend(starmap(self._file.sync_data, call))
+        except OSError as error:
+            # Told again to who asks again; that it failed stands in `_call`, even if this is interrupted.
+            self._failure = (error.errno, error.strerror or str(error))
+            raise

@@ -160,3 +160,12 @@ def test_an_index_names_numbers_of_all_their_bits() -> None:
 def test_the_successor_gives_up_no_byte_but_the_greatest(stem: bytes, above: bytes | None) -> None:
     """Or a scan of a prefix that ends in some letter would show its neighbours' keys as well."""
     assert successor(stem) == above
+
+
+def test_a_clock_may_stand_before_1970_but_not_beyond_its_bits() -> None:
+    """Times are labels of a signed 64-bit field, numbers are not negative."""
+    for label_us in (-(1 << 63), (1 << 63) - 1):
+        check_manifest(dataclasses.replace(MANIFEST, created_us=label_us))
+    for beyond_us in (-(1 << 63) - 1, 1 << 63):
+        with pytest.raises(MalformedError, match=r"^created_us is"):
+            check_manifest(dataclasses.replace(MANIFEST, created_us=beyond_us))
