@@ -22,6 +22,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -35,6 +36,7 @@ INT_BITS_MAX: Final = 4096
 """A longer integer is written in hexadecimal: Python itself refuses decimals of over 4300 digits."""
 
 _MARK: Final = "$"
+_CONTROLS: Final = re.compile("[\x7f-\x9f]")
 _PAIR: Final = 2
 _FLOATS: Final = ("nan", "inf", "-inf")
 
@@ -80,7 +82,12 @@ def dumps(value: Value) -> str:
 
 def document_text(document: Any) -> str:
     """Return a document, as `to_json` makes one, as one line of JSON."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return tamed(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def tamed(text: str) -> str:
+    """Return a JSON text with DEL and the controls behind it escaped: JSON leaves them, and a terminal obeys them."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def parse(text: str) -> Any:

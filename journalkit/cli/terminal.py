@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TextIO
 
+from journalkit.cli.jsonform import tamed
+
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _NEXT_UNIT_AT: Final = 1023.95
 """What would be printed as 1024.0."""
@@ -37,7 +39,7 @@ def tell(text: str) -> None:
 
 def json_text(document: Any) -> str:
     """Return a document on one line, in plain ASCII where standard output can't show more."""
-    return json.dumps(document, ensure_ascii=not _says_unicode(sys.stdout), allow_nan=False)
+    return tamed(json.dumps(document, ensure_ascii=not _says_unicode(sys.stdout), allow_nan=False))
 
 
 def visible(text: str) -> str:

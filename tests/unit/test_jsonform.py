@@ -66,6 +66,14 @@ def test_several_nans_in_a_set_stay_several() -> None:
     assert same(jsonform.loads(jsonform.dumps(keyed)), keyed)
 
 
+def test_no_control_character_is_sent_as_it_is() -> None:
+    """Found by fuzzing: JSON escapes those below the space; DEL and the C1 set, with CSI, went to the terminal."""
+    text = "".join(map(chr, range(0x100)))
+    said = jsonform.dumps({text: text})
+    assert not {character for character in said if character < " " or "\x7f" <= character < "\xa0"}
+    assert jsonform.loads(said) == {text: text}
+
+
 def test_what_json_can_say_stays_what_it_is() -> None:
     """Most values are plain, and other tools read them."""
     value = {"a": [1, 2.0, -0.0, True, None, "x"], "b": {}}
