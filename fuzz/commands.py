@@ -162,7 +162,7 @@ def _judge(arguments: tuple[str, ...], code: int, said: str, told: str, defect: 
         require(lines and lines[-1].startswith(f"journalkit {arguments[0]}: "), f"`{name}` fails with {told!r}")
     for text in [told] if "--raw" in arguments else [said, told]:
         shown = text.replace("\n", "").replace("\t", "")
-        is_tame = all(ord(character) >= 0x20 and ord(character) != 0x7F for character in shown)
+        is_tame = all(ord(character) >= 0x20 and not 0x7F <= ord(character) < 0xA0 for character in shown)
         require(is_tame, f"`{name}` sends control characters: {text!r:.500}")
     if "--json" in arguments:
         for line in said.splitlines():

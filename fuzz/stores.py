@@ -13,7 +13,7 @@ from typing import Any
 
 import journalkit
 from fuzz import second
-from fuzz.directories import FILE, FOLDER, directory_seeds, mutate_directory, unpack
+from fuzz.directories import FOLDER, directory_seeds, mutate_directory, unpack
 from fuzz.draw import spelled
 from fuzz.target import Target, require
 from journalkit.errors import CorruptionError, JournalError, UnsupportedFormatError
@@ -112,7 +112,7 @@ def _read(opened: Any) -> Any:
 
 def _kind(data: bytes) -> str:
     for item in unpack(data):
-        if item.name == MANIFEST and item.kind == FILE:
+        if item.name == MANIFEST and item.kind != FOLDER:
             with suppress(MalformedError, NewerFormatError):
                 return decode_manifest(item.content).kind
     return "store"
