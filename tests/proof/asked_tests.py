@@ -84,7 +84,7 @@ def learn(tests: Sequence[str], package: Path, kept: Path) -> Costs:
     """Run all tests once, traced, in a process of its own; what was learnt is kept for the same tests and package."""
     digest = hashlib.sha256()
     folders = (package, *(TOP / name for name in tests))
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+    for path in sorted(path for given in folders for path in (given, *given.rglob("*.py")) if path.is_file()):
         digest.update(path.read_bytes())
     digest.update(json.dumps(list(tests)).encode())
     stamp = digest.hexdigest()

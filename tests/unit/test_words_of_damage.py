@@ -45,6 +45,8 @@ MANIFEST = encode_manifest(
 )
 BODY = encode_block([run_of([(b"k", b"v")])])
 
+NOT_BACK = "would not come back as it is: convert it to a plain built-in type first"
+
 
 def flipped(data: bytes, at: int) -> bytes:
     """Return the bytes with one bit flipped."""
@@ -111,6 +113,7 @@ def test_a_later_version_is_named() -> None:
         ("d8254101", "a UUID is not 16 bytes"),
         ("da4a4b000401", "tag 1246429188 is not one that is written here"),
         ("8001", "bytes go on behind the value"),
+        ("f7", f"value is a cbor2.UndefinedType, which {NOT_BACK}"),
     ],
 )
 def test_a_malformed_value_is_told_in_our_words(data: str, reason: str) -> None:
