@@ -207,7 +207,8 @@ def test_a_pruned_log_without_any_snapshot_is_refused_for_a_store_and_right_for_
         trial = type(world)()
         trial.open(kind=kind).close()
         trial = trial.copy()
-        trial.write("MANIFEST", encode_manifest(trial.manifest.next_generation(pruned_lsn=5, durable_lsn=5, segments=())))
+        pruned = trial.manifest.next_generation(pruned_lsn=5, durable_lsn=5, segments=())
+        trial.write("MANIFEST", encode_manifest(pruned))
         trial.remove(trial.segments()[0])
         trial.remove("durable")
         if kind == "journal":
