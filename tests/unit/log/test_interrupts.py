@@ -209,6 +209,23 @@ def test_no_interrupt_spoils_a_full_disk(bench: Maker) -> None:
     assert nth > 7
 
 
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Measure no coverage meanwhile.
+
+    With a tracer on, CPython 3.11 spins at the start of a function while an exception is pending for any thread, and
+    so may that thread be kept from ever taking it. And one that is raised inside coverage's own lock leaves it held.
+    """
+    mine, new_ones = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        threading.settrace(new_ones)  # type: ignore[arg-type]
+        sys.settrace(mine)
+
+
 def test_real_signals_at_random_moments_do_no_harm(
     bench: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,14 +249,15 @@ def test_real_signals_at_random_moments_do_no_harm(
     disturber.start()
     interrupted = index = 0
     until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        index += 1
-        try:
-            armed[0] = True
-            log.put(b"%d" % index, durable=index % 50 == 0)
-            armed[0] = False
-        except KeyboardInterrupt:
-            interrupted += 1
+    with untraced():
+        while time.monotonic() < until:
+            index += 1
+            try:
+                armed[0] = True
+                log.put(b"%d" % index, durable=index % 50 == 0)
+                armed[0] = False
+            except KeyboardInterrupt:
+                interrupted += 1
     stop.set()
     disturber.join()
     signal.signal(signal.SIGUSR1, previous)
@@ -251,26 +269,7 @@ class Sent(BaseException):
     """What one thread sends another."""
 
 
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Measure no coverage meanwhile.
-
-    With a tracer on, CPython 3.11 spins at the start of a function while an exception is pending for any thread, and
-    so may that thread be kept from ever taking it.
-    """
-    mine, new_ones = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        threading.settrace(new_ones)  # type: ignore[arg-type]
-        sys.settrace(mine)
-
-
-def test_exceptions_sent_to_threads_do_no_harm(
-    bench: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exceptions_sent_to_threads_do_no_harm(bench: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaders and followers vanish at any moment; whoever is left carries on, and nobody waits for ever."""
     monkeypatch.setattr(sys, "unraisablehook", lambda report: None)
     log = bench(fs=PosixFileSystem(), directory=str(tmp_path / "log"), clock=SystemClock(), segment_bytes_max=1 << 14)
@@ -322,6 +321,7 @@ def test_a_follower_that_is_interrupted_withdraws_or_completes(bench: Maker) -> 
         real()
 
     active.sync_data = slow
+
     def follow() -> None:
         try:
             log.put(b"follower", durable=True)
