@@ -155,9 +155,6 @@ def _compare_readers(data: bytes, seen: Seen) -> None:
     judgement = second.judge(files)
     if judgement is None or any(item.kind == FOLDER for item in unpack(data)):
         return
-    refusal = judgement.refusal
-    if refusal is not None and refusal.lsn is not None and 0 < refusal.lsn <= judgement.snapshot_lsn:
-        return  # below the snapshot an open looks no further than at headers
     served = judgement.state is not None
     says = judgement.refusal.reason if judgement.refusal is not None else judgement.verdict
     require(served == (not seen.error), f"the second reader says {says!r}, opening says {seen.error or seen!r:.300}")

@@ -705,6 +705,8 @@ def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> Stat
         try:
             sound.append((snapshot["lsn"], read_snapshot(files, manifest, snapshot["tables"], crc)))
         except BadError as bad:
+            if bad.finding.kind == "unsupported":
+                raise  # a later version's store is left to it, whatever else is sound
             judgement.findings.append(bad.finding)
     base, state = sound[0] if sound else (0, {})
     if base < manifest["pruned_lsn"] and manifest["kind"] == "store":
@@ -714,8 +716,14 @@ def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> Stat
     Log(files, crc, judgement, max(base, manifest["pruned_lsn"])).read()
     _check_strays(files, manifest, crc)
     for record in judgement.records:
-        if record.kind == BATCH:
+        if record.kind != BATCH:
+            continue
+        try:
             _apply(state if record.lsn > base else {}, entries(record))
+        except BadError as bad:
+            if record.lsn > base:
+                raise
+            judgement.findings.append(bad.finding)  # the snapshot stands in for it
     return state
 
 
