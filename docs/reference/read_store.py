@@ -375,6 +375,7 @@ def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
         and all(newer["lsn"] >= older["lsn"] for newer, older in pairwise(snapshots))
         and all(snapshot["tables"] for snapshot in snapshots)
         and (not snapshots or manifest["pruned_lsn"] <= snapshots[-1]["lsn"])
+        and manifest["pruned_lsn"] <= manifest["durable_lsn"]
     )
     if not is_right:
         raise BadError(name, MANIFEST.size, None, "the body contradicts itself")
