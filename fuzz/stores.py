@@ -165,7 +165,7 @@ def _compare_readers(data: bytes, seen: Seen) -> None:
         is_allowed or served == (not seen.error),
         f"the second reader says {says!r}, opening says {seen.error or seen!r:.300}",
     )
-    if served and seen.is_readable and seen.state is not None:
+    if served and not seen.error:
         require(judgement.last_lsn == seen.lsn, f"LSN {judgement.last_lsn} for the second reader, {seen.lsn} opened")
 
 

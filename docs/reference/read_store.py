@@ -706,8 +706,8 @@ def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> Stat
         try:
             sound.append((snapshot["lsn"], read_snapshot(files, manifest, snapshot["tables"], crc)))
         except BadError as bad:
-            if bad.finding.kind == "unsupported":
-                raise  # a later version's store is left to it, whatever else is sound
+            if bad.finding.kind == "unsupported" and not sound:
+                raise  # a later version's state is left to it, whatever older one is sound
             judgement.findings.append(bad.finding)
     base, state = sound[0] if sound else (0, {})
     if base < manifest["pruned_lsn"] and manifest["kind"] == "store":
