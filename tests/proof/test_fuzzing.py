@@ -52,6 +52,7 @@ def test_the_corpus_is_small_and_belongs_to_targets() -> None:
     assert max(map(len, (stored(name) for name in TARGETS))) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CANARIES)
 def test_blind_mutation_finds_every_canary(name: str, temporary: Path) -> None:
     """A fuzzer that misses a planted bug says nothing when it finds nothing; this is what it falls back to."""

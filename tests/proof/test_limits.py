@@ -26,6 +26,7 @@ def prove(**arguments: object) -> Outcome:
 
 
 @pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.parametrize("medium", ["tmpfs", "ext4", "btrfs"])
 def test_a_full_disk_refuses_and_loses_nothing(medium: str) -> None:
     """Three levels of each scene; a full run tries a hundred and twenty."""
@@ -42,6 +43,7 @@ def test_a_limit_of_file_sizes_refuses_and_loses_nothing() -> None:
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_store_that_prepares_no_room_for_its_seal_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The canary: what closing needs is not set aside, and the disk is full."""
     monkeypatch.setattr(PosixFile, "allocate", lambda *_: None)
@@ -71,6 +73,7 @@ def test_a_store_that_keeps_its_lock_when_it_could_not_open_is_found_out(
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_file_system_that_turns_read_only_takes_nothing_acknowledged_with_it() -> None:
     """EROFS under an open store, and a mount that was read-only before."""
     outcome = prove(part="read-only")

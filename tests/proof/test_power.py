@@ -14,7 +14,7 @@ import power
 import pytest
 from units import Outcome, Unit
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
 def cut(name: str, cuts: int, canary: str = "") -> Outcome:

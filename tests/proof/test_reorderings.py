@@ -29,6 +29,7 @@ def proved(place: str, **arguments: object) -> Outcome:
 
 
 @pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["ext4", "xfs", "btrfs"])
 def test_a_store_survives_whatever_a_device_makes_of_what_it_was_not_told_to_flush(place: str) -> None:
     """A small piece of the proof on each file system."""
@@ -38,12 +39,14 @@ def test_a_store_survives_whatever_a_device_makes_of_what_it_was_not_told_to_flu
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_store_that_promises_before_the_flush_is_found_out() -> None:
     """Images that lose nothing that was promised would find nothing."""
     assert proved("ext4", trials=12, canary="early").failures
 
 
 @pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["ext4", "btrfs"])
 def test_a_failing_device_brings_contract_errors_and_costs_nothing_promised(place: str) -> None:
     """A small piece of the proof, on a file system with a journal and on one without."""
@@ -53,6 +56,7 @@ def test_a_failing_device_brings_contract_errors_and_costs_nothing_promised(plac
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_store_that_ignores_errors_of_its_syncs_is_found_out() -> None:
     """What the device refused is gone, whatever the page cache shows."""
     assert proved("ext4", faults=8, canary="deaf").failures
@@ -80,6 +84,7 @@ def syncs(folder: str, *, place: Place) -> list[bool]:
 
 
 @pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [*PLACES.values(), ASYNC_COMMIT], ids=lambda place: place.name)
 def test_every_place_tells_of_a_flush_that_failed(place: Place) -> None:
     """With journal_async_commit ext4 forgets the answer, so nothing can be proved there: this is how it was found."""

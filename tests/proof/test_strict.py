@@ -20,6 +20,7 @@ from journalkit.fs.posix import PosixFileSystem
 from journalkit.testing.contract import FILESYSTEM_CONTRACT
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.root,
     pytest.mark.skipif(bool(fuse_daemon.lacking()), reason=fuse_daemon.lacking() or "nothing is lacking"),
 ]

@@ -11,6 +11,7 @@ from mounts import lacking
 from units import Outcome, Unit
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.root,
     pytest.mark.skipif(shutil.which("strace") is None, reason="not installed: strace"),
     pytest.mark.skipif(bool(lacking()), reason=lacking() or "nothing is lacking"),

@@ -30,6 +30,8 @@ from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.format.table import FOOTER_BYTES, TableFooter, TableHeader, footer_checksum
 from journalkit.format.table import HEADER_BYTES as TABLE_HEADER_BYTES
 
+pytestmark = pytest.mark.slow
+
 LIMIT_BYTES = 300 * 1024 * 1024
 MIB = 1 << 20
 
