@@ -372,6 +372,7 @@ def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
         and manifest["codec"] in ("cbor", "raw")
         and _ascend([segment["number"] for segment in segments])
         and all(segment["number"] < manifest["next_segment"] for segment in segments)
+        and all(segment["end"]["last_lsn"] >= segment["first_lsn"] - 1 for segment in segments if segment["end"])
         and all(newer["lsn"] >= older["lsn"] for newer, older in pairwise(snapshots))
         and all(snapshot["tables"] for snapshot in snapshots)
         and (not snapshots or manifest["pruned_lsn"] <= snapshots[-1]["lsn"])

@@ -205,6 +205,8 @@ def check_manifest(manifest: Manifest) -> None:
             _check_types(segment.end)
             if segment.end.end_bytes < SEGMENT_HEADER_BYTES:
                 raise MalformedError(f"segment {segment.number} ends inside its header")
+            if segment.end.last_lsn < segment.first_lsn - 1:
+                raise MalformedError(f"segment {segment.number} ends before its first record")
     for snapshot in manifest.snapshots:
         _check_types(snapshot)
         for table in snapshot.tables:

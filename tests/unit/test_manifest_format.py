@@ -166,6 +166,10 @@ def test_ends_and_tables_are_checked_too() -> None:
     with pytest.raises(MalformedError, match="ends inside its header"):
         decode_manifest(with_body(plain))
     plain = plain_body()
+    plain["segments"][0] |= {"first_lsn": 11}
+    with pytest.raises(MalformedError, match="segment 1 ends before its first record"):
+        decode_manifest(with_body(plain))
+    plain = plain_body()
     plain["segments"][0]["end"]["sealed"] = 1
     with pytest.raises(MalformedError, match="sealed is 1"):
         decode_manifest(with_body(plain))
