@@ -51,6 +51,24 @@ def wait_for_queue(log: Any, length: int) -> None:
         time.sleep(0.001)
 
 
+def leader_and_five(log: Any) -> tuple[SlowSync, list[threading.Thread], list[JournalError]]:
+    """Return a log's held fsync with a leader inside and five who wait behind it, and where their errors go."""
+    slow = SlowSync(log)
+    errors: list[JournalError] = []
+
+    def commit(payload: bytes) -> None:
+        try:
+            log.put(payload, durable=True)
+        except JournalError as error:
+            errors.append(error)
+
+    threads = [started(lambda: commit(b"leader"))]
+    slow.begun.wait(10)
+    threads += [started(lambda index=index: commit(b"%d" % index)) for index in range(5)]
+    wait_for_queue(log, 5)
+    return slow, threads, errors
+
+
 def test_who_comes_during_an_fsync_shares_the_next(bench: Maker) -> None:
     """Sixteen writers cost two fsyncs, not sixteen."""
     log = bench(fs=MemoryFileSystem())
@@ -72,19 +90,7 @@ def test_who_comes_during_an_fsync_shares_the_next(bench: Maker) -> None:
 def test_followers_hear_of_their_leaders_failure(bench: Maker) -> None:
     """Nobody is acknowledged by an fsync that failed, least of all who only waited for it."""
     log = bench(fs=SimulatedDisk())
-    slow = SlowSync(log)
-    errors: list[JournalError] = []
-
-    def commit(payload: bytes) -> None:
-        try:
-            log.put(payload, durable=True)
-        except JournalError as error:
-            errors.append(error)
-
-    threads = [started(lambda: commit(b"leader"))]
-    slow.begun.wait(10)
-    threads += [started(lambda index=index: commit(b"%d" % index)) for index in range(5)]
-    wait_for_queue(log, 5)
+    slow, threads, errors = leader_and_five(log)
 
     def fail() -> None:
         raise OSError(5, "gone")
@@ -101,19 +107,7 @@ def test_followers_hear_of_their_leaders_failure(bench: Maker) -> None:
 def test_a_whole_group_hears_that_its_own_fsync_failed(bench: Maker) -> None:
     """Not only who led it: the others are told by the same outcome, and could be told another."""
     log = bench(fs=SimulatedDisk())
-    slow = SlowSync(log)
-    errors: list[JournalError] = []
-
-    def commit(payload: bytes) -> None:
-        try:
-            log.put(payload, durable=True)
-        except JournalError as error:
-            errors.append(error)
-
-    threads = [started(lambda: commit(b"leader"))]
-    slow.begun.wait(10)
-    threads += [started(lambda index=index: commit(b"%d" % index)) for index in range(5)]
-    wait_for_queue(log, 5)
+    slow, threads, errors = leader_and_five(log)
     real = slow._real
 
     def fail_from_the_second_on() -> None:
