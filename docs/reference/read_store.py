@@ -747,7 +747,8 @@ def _check_strays(files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc
         head = data[: SEGMENT.size]
         if len(head) == SEGMENT.size and crc(head[:-4], 0) == U32.unpack(head[-4:])[0]:
             header = SEGMENT.unpack(head)
-            if header[11] < header[8] and (header[4], header[7]) != (manifest["store"], int(match[1])):
+            is_header = header[0] == b"JKLOG\r\n\x1a" and header[11] < header[8]
+            if is_header and (header[4], header[7]) != (manifest["store"], int(match[1])):
                 raise BadError(name, 0, None, "a segment of another place")
         if any(data[SEGMENT.size :]):
             raise BadError(name, SEGMENT.size, None, "the manifest doesn't know this segment: it is an older copy")
