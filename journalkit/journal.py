@@ -40,7 +40,7 @@ from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
 from journalkit.runtime.handle import Handle, started
 from journalkit.runtime.place import Place, caller, resolve
-from journalkit.runtime.request import check_mode, check_request, durable_lsn, open_to_read
+from journalkit.runtime.request import check_mode, check_request, open_to_read
 from journalkit.snapshot.cache import BlockCache
 from journalkit.types import Lsn, Sync, Value
 
@@ -131,7 +131,7 @@ class Journal(Handle):
                 place.fs, place.directory, request, BlockCache(0), clock, lambda: Records(place.directory)
             )
             self._manifest = found.manifest
-            self._seen_durable_lsn = durable_lsn(found)
+            self._seen_durable_lsn = found.plan.durable_lsn
             self._extents = tuple(_extent(entry) for entry in found.plan.segments)
         self._codec = codec_named(self._manifest.codec)
         super().__init__(place.name, options, opened, request.opened_at)

@@ -97,16 +97,6 @@ def _outlook(found: Examination) -> list[Cell]:
     return lines
 
 
-def _durable_lsn(found: Examination) -> int:
-    manifest, plan, slot = found.manifest, found.plan, found.slot
-    marks = [manifest.durable_lsn]
-    if slot is not None and (slot.store, slot.writer) == (manifest.store, manifest.writer):
-        marks.append(slot.lsn)
-    if plan.sealed:
-        marks.append(plan.last_lsn)
-    return max(marks)
-
-
 def _page(found: Examination, usage: Usage, owner: dict[str, Any] | None) -> list[Part]:
     manifest, plan = found.manifest, found.plan
     what: list[tuple[str, Cell]] = [
@@ -123,7 +113,7 @@ def _page(found: Examination, usage: Usage, owner: dict[str, Any] | None) -> lis
     ladder: list[tuple[str, Cell]] = [
         ("pruned", f"LSN {manifest.pruned_lsn}"),
         ("snapshot", f"LSN {manifest.snapshots[0].lsn if manifest.snapshots else 0}"),
-        ("durable", f"LSN {_durable_lsn(found)}"),
+        ("durable", f"LSN {found.plan.durable_lsn}"),
         ("last", f"LSN {plan.last_lsn}"),
     ]
     snapshots = [
@@ -198,7 +188,7 @@ def _as_json(found: Examination, usage: Usage, owner: dict[str, Any] | None) -> 
         "last_opened": owner,
         "pruned_lsn": manifest.pruned_lsn,
         "snapshot_lsn": manifest.snapshots[0].lsn if manifest.snapshots else 0,
-        "durable_lsn": _durable_lsn(found),
+        "durable_lsn": found.plan.durable_lsn,
         "last_lsn": plan.last_lsn,
         "snapshots": [
             {

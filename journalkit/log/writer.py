@@ -328,9 +328,10 @@ class LogWriter:
             return
         try:
             self.segments.carry_out(rotation, records_durable=self.durable_lsn == self.last_lsn)
-            self.durable_lsn = self.last_lsn
             active = self.segments.position.active
+            # The disk hears of it first: whoever reads the files after asking the writer must find as much.
             self._promise(active, active.end_bytes, self.last_lsn)
+            self.durable_lsn = self.last_lsn
         except OSError as error:
             self.failed = self._failure("the log could not go on in a new segment", error)
         self.segments.rotation = None
@@ -348,8 +349,8 @@ class LogWriter:
             seal.carry_out(records_durable=self.durable_lsn == self.last_lsn)
         except OSError as error:
             raise self._failure("the log could not be sealed", error) from error
-        self.durable_lsn = self.last_lsn
         self._promise(active, active.end_bytes, self.last_lsn)
+        self.durable_lsn = self.last_lsn
 
     def release(self) -> None:
         """Close the files."""

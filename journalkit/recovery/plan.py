@@ -69,8 +69,9 @@ class Plan:
     `pruned_lsn` is gone. `cuts` are tails to be copied into the quarantine,
     `given_up` whole segments to be moved there, `blank` segments that hold
     nothing. `floor_lsn` is the highest LSN that was ever shown durable: new
-    records are numbered above it, under an epoch above `epoch`. `sealed` is
-    whether the log was closed properly.
+    records are numbered above it, under an epoch above `epoch`. `durable_lsn`
+    is the last kept record that something vouches for. `sealed` is whether the
+    log was closed properly.
 
     Without `damage` everything promised is kept; with it, the rest says what
     a point-in-time recovery would keep.
@@ -80,6 +81,7 @@ class Plan:
     pruned_lsn: int
     last_lsn: int
     floor_lsn: int
+    durable_lsn: int
     epoch: int
     cuts: tuple[Cut, ...]
     given_up: tuple[Cut, ...]
@@ -123,17 +125,19 @@ def make_plan(manifest: Manifest, scan: LogScan, strays: Strays, *, snapshot_lsn
     begun = [segment for segment in scan.segments if segment.header is not None]
     # Whatever was seen whole may have been shown to somebody; where nothing is damaged the promises tell.
     seen_lsn = max(promises.seen_lsn(), strays.last_lsn) if damage else 0
+    sealed = all(segment.sealed for segment in begun[-1:])
     return Plan(
         segments=tuple(_ended(segment) for segment in run.kept),
         pruned_lsn=run.pruned_lsn,
         last_lsn=run.last_lsn,
         floor_lsn=max(run.last_lsn, promises.floor_lsn(), seen_lsn),
+        durable_lsn=run.last_lsn if sealed else min(promises.floor_lsn(), run.last_lsn),
         epoch=max(promises.epoch, strays.epoch),
         cuts=tuple(cut for cut in run.cuts if cut.segment in kept | run.torn),
         given_up=tuple(_all_of(segment) for segment in given_up),
         blank=tuple(segment.entry.number for segment in rest if segment not in given_up),
         damage=tuple(damage),
-        sealed=all(segment.sealed for segment in begun[-1:]),
+        sealed=sealed,
     )
 
 

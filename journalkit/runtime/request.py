@@ -81,21 +81,6 @@ def open_to_read(
     return found, report, sink
 
 
-def durable_lsn(found: Found) -> int:
-    """Return the last record that a look knows to be durable: from manifest, durable slot or seal."""
-    manifest, slot, plan = found.manifest, found.scan.slot, found.plan
-    known = [manifest.durable_lsn, *(entry.lsn for entry in manifest.snapshots)]
-    if slot is not None and (slot.store, slot.epoch, slot.writer) == (
-        manifest.store,
-        manifest.epoch,
-        manifest.writer,
-    ):
-        known.append(slot.lsn)
-    if plan.sealed:
-        known.append(plan.last_lsn)
-    return min(max(known), plan.last_lsn)
-
-
 def _check_codec(codec: Any) -> None:
     if not isinstance(codec, str):
         raise KeyTypeError(f"codec={codec!r} is not a codec's name")

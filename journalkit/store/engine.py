@@ -16,7 +16,7 @@ from journalkit.options import Options
 from journalkit.recovery.replay import Replay
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
-from journalkit.runtime.request import durable_lsn, open_to_read
+from journalkit.runtime.request import open_to_read
 from journalkit.snapshot.cache import BlockCache
 from journalkit.store.compactor import REPLAY_BYTES_PER_S, Compactor
 from journalkit.store.layers import Layers
@@ -81,4 +81,4 @@ def open_reader(fs: ReadableFileSystem, path: str, request: OpenRequest, options
     found, report, replay = open_to_read(fs, path, request, cache, clock, lambda: Replay(path))
     layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
     layers.load(replay.entries, found.snapshot.tables, lsn=report.last_lsn, payload_bytes=replay.payload_bytes)
-    return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None, durable_lsn(found))
+    return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None, found.plan.durable_lsn)

@@ -47,14 +47,14 @@ def test_a_check_that_notices_nothing_is_a_failure(monkeypatch: pytest.MonkeyPat
         "harmless", (1,), (planted.Edit("types.py", "from __future__", "# \nfrom __future__"),), QUICK, ""
     )
     monkeypatch.setattr(planted, "mutants", lambda: {"harmless": harmless})
-    assert "noticed nothing" in planted.prove(Unit("harmless", {"size": "ci"})).failures[0]
+    assert "noticed nothing" in planted.prove(Unit("harmless")).failures[0]
 
 
 def test_a_check_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors of the runner must not pass for a bug that was noticed."""
     lost = planted.Mutant("lost", (1,), (planted.Edit("types.py", "from __future__", "# \nfrom __future__"),), NONE, "")
     monkeypatch.setattr(planted, "mutants", lambda: {"lost": lost})
-    assert "exit 4" in planted.prove(Unit("lost", {"size": "ci"})).failures[0]
+    assert "exit 4" in planted.prove(Unit("lost")).failures[0]
 
 
 QUICK = "tests/unit/log/test_attempt.py::test_a_sync_after_a_failed_one_fails_without_asking_the_kernel"

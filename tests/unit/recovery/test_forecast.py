@@ -28,7 +28,7 @@ def test_what_is_not_there_has_no_fate_and_names_in_the_quarantine_are_not_taken
         next_segment=4,
         next_table=9,
     )
-    plan = Plan((), 0, 0, 0, 1, (), (), (2, 3), (), False)
+    plan = Plan((), 0, 0, 0, 0, 1, (), (), (2, 3), (), False)
     there, blank, taken = names.table_name(8), names.segment_name(3), names.segment_name(4)
     fates = foresee(
         manifest,

@@ -100,6 +100,6 @@ def test_the_quarantine_takes_so_many_bytes_of_all_cuts_together(monkeypatch: py
     fs = filled()
     cuts = tuple(Cut(names.segment_number(name) or 0, 100, 600, 1, "torn") for name in segments(fs))
     assert len(cuts) == 2
-    apply.quarantine_cuts(fs, PLACE, Plan((), 0, 0, 0, 1, cuts, (), (), (), False), 2)
+    apply.quarantine_cuts(fs, PLACE, Plan((), 0, 0, 0, 0, 1, cuts, (), (), (), False), 2)
     kept = [fs.status(f"{PLACE}/{names.QUARANTINE}/{name}") for name in fs.list(f"{PLACE}/{names.QUARANTINE}")]
     assert [status.size_bytes for status in kept if status is not None] == [600, 400]

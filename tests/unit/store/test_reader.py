@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import pytest
+
 import journalkit
+from journalkit.log.durable import DurableFile
 
 
 class Bench(Protocol):
@@ -86,3 +89,38 @@ def test_a_reader_does_not_wait_for_a_lock_nor_take_one(bench: Bench) -> None:
     assert all(reader._backgrounds == [] for reader in readers)
     store.close()
     bench.open()
+
+
+def test_a_reader_never_knew_less_to_be_durable_than_the_program_was_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation and a close told the program first: who asked it and then opened the files heard a lower LSN."""
+    lags: list[int] = []
+    write = DurableFile.write
+
+    def watched(durable: DurableFile, *told: int) -> None:
+        with bench.open(mode="r") as reader:
+            lags.append(store.durable_lsn - reader.durable_lsn)
+        write(durable, *told)
+
+    monkeypatch.setattr(DurableFile, "write", watched)
+    store = bench.open(segment_bytes_max=4096)
+    for number in range(60):
+        store.put(f"{number:02}", b"v" * 200, sync="always" if number % 7 == 0 else "never")
+    assert store.statistics().segments > 3
+    store.close()
+    assert len(lags) > 9
+    assert max(lags) <= 0
+
+
+def test_the_seal_of_an_older_segment_vouches_for_its_records(bench: Bench) -> None:
+    """Only the last segment's was heard: between a rotation and the next fsync a reader knew less than there was."""
+    store = bench.open(segment_bytes_max=4096)
+    store["first"] = 1
+    old = bench.disk.read_bytes("/store/durable")
+    while store.statistics().segments == 1:
+        store.put("again", b"v" * 200, sync="never")
+    store.sync()
+    lsn = store.lsn
+    bench.disk.write_bytes("/store/durable", old)
+    assert bench.open(mode="r").durable_lsn == lsn - 1
