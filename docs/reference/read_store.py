@@ -1,6 +1,6 @@
 """A second reader of journalkit's stores and journals, written from format.md beside it.
 
-    python read_store.py PATH [--records] [--state] [--json]
+    python read_store.py PATH [--records] [--state]
 
 It lists what a directory holds and judges it, as recovery would: `sound`, `torn`
 (bytes that nothing promised, which an open cuts), `damaged` or `unsupported`.
@@ -16,7 +16,6 @@ nothing else does. It is no tool for repair: `journalkit salvage` is.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import struct
 import sys
@@ -40,7 +39,6 @@ SEAL_PAYLOAD = struct.Struct("<QQ")
 ENTRY = struct.Struct("<HI")
 SLOT = struct.Struct("<4sI16s16sQQQQI")
 TABLE = struct.Struct("<8sHHI16sQQI")
-DATA_ENTRY = struct.Struct("<HI")
 INDEX_ENTRY = struct.Struct("<HHQIQQ")
 FOOTER = struct.Struct("<8sHH16sQQQQQQQIII")
 U32 = struct.Struct("<I")
@@ -351,17 +349,16 @@ def _ascend(items: list[Any]) -> bool:
 def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
     """Return the manifest's body."""
     name = "MANIFEST"
-    if len(data) < MANIFEST.size:
-        raise BadError(name, len(data), None, "the file is shorter than a header")
-    magic, version, reserved, body_bytes, body_checksum, header_checksum = MANIFEST.unpack_from(data)
-    if magic != b"JKMAN\r\n\x1a" or crc(data[: MANIFEST.size - 4], 0) != header_checksum:
+    header = _header(MANIFEST, b"JKMAN\r\n\x1a", data, crc)
+    if not header:
         raise BadError(name, 0, None, "the header is damaged")
+    _, version, reserved, body_bytes, body_checksum, _ = header
     _check_version(name, version, reserved)
     body = data[MANIFEST.size :]
     if len(body) != body_bytes or len(data) > MANIFEST_BYTES_MAX or crc(body, 0) != body_checksum:
         raise BadError(name, MANIFEST.size, None, "the body is damaged")
     try:
-        manifest = decode_value(body)
+        manifest: dict[str, Any] = decode_value(body)
     except MalformedError as error:
         raise BadError(name, MANIFEST.size, None, f"the body is malformed: {error}") from error
     if not _fits(manifest, _SHAPE):
@@ -380,7 +377,13 @@ def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
     )
     if not is_right:
         raise BadError(name, MANIFEST.size, None, "the body contradicts itself")
-    return dict(manifest)
+    return manifest
+
+
+def _header(layout: struct.Struct, magic: bytes, data: bytes, crc: Crc) -> tuple[Any, ...]:
+    """Return the fields of the header that a file begins with; none if it isn't whole."""
+    fields = layout.unpack_from(data) if len(data) >= layout.size else (b"",)
+    return fields if fields[0] == magic and fields[-1] == crc(data[: layout.size - 4], 0) else ()
 
 
 def _check_version(name: str, version: int, reserved: int) -> None:
@@ -406,9 +409,8 @@ class TableReader:
         data, named, size = self.data, self.named, len(self.data)
         if size != named["size_bytes"] or size < TABLE.size + FOOTER.size:
             self._fail(size, f"missing, or not of the {named['size_bytes']} bytes that the manifest names")
-        magic, version, reserved, salt, store, number, lsn, checksum = TABLE.unpack_from(data)
-        if magic != b"JKTAB\r\n\x1a" or self.crc(data[: TABLE.size - 4], 0) != checksum:
-            self._fail(0, "the header is damaged")
+        header = _header(TABLE, b"JKTAB\r\n\x1a", data, self.crc) or self._fail(0, "the header is damaged")
+        _, version, reserved, salt, store, number, lsn, _ = header
         _check_version(self.name, version, reserved)
         at = size - FOOTER.size
         end_magic, *same, entry_count, tombstones, blocks, data_bytes, root, root_length, root_crc, own = FOOTER.unpack(
@@ -432,7 +434,7 @@ class TableReader:
             self._fail(at, "blocks, keys or counts are not those of the footer")
         return self.entries
 
-    def _fail(self, offset: int, reason: str) -> None:
+    def _fail(self, offset: int, reason: str) -> Any:
         raise BadError(self.name, offset, None, reason)
 
     def _crc(self, at: int, data: bytes) -> int:
@@ -453,8 +455,7 @@ class TableReader:
         body = self._body(at, length)
         count, own_level = struct.unpack_from("<IB", body)
         key_at = 5 + count * INDEX_ENTRY.size
-        is_empty = not count and level is not None
-        if is_empty or own_level != (own_level if level is None else level) or own_level >= INDEX_LEVELS_MAX:
+        if own_level >= INDEX_LEVELS_MAX or not (level is None or (own_level == level and count)):
             self._fail(at, "an index of another level")
         if count > INDEX_ENTRIES_MAX or key_at > len(body) or length > INDEX_BYTES_MAX:
             self._fail(at, "an index of another size")
@@ -482,7 +483,7 @@ class TableReader:
         if rest or count < 1 or start > len(body):
             self._fail(at, "a block without entries")
         for number in range(count):
-            key_bytes, end = DATA_ENTRY.unpack_from(body, 4 + 6 * number)
+            key_bytes, end = ENTRY.unpack_from(body, 4 + 6 * number)
             middle = end if key_bytes == TOMBSTONE else begin + key_bytes
             key = body[begin:middle]
             if not begin <= middle <= end <= len(body) or self.crc(key, 0) & 0xFF != body[start - count + number]:
@@ -494,12 +495,12 @@ class TableReader:
             self._fail(at, "bytes behind the entries")
 
 
-def read_snapshot(files: Mapping[str, bytes], manifest: dict[str, Any], tables: list[Any], crc: Crc) -> State:
+def read_snapshot(files: Mapping[str, bytes], store: bytes, tables: list[Any], crc: Crc) -> State:
     """Return what the tables of a snapshot come to; the newest is named first."""
     state: State = {}
     for named in reversed(tables):
         name = f"table-{named['number']:016}.jkt"
-        _apply(state, TableReader(name, files.get(name, b""), manifest["store"], named, crc).read())
+        _apply(state, TableReader(name, files.get(name, b""), store, named, crc).read())
     return state
 
 
@@ -522,6 +523,11 @@ class Segment:
     def fail(self, offset: int, reason: str, kind: str = "damaged") -> None:
         """Say what is wrong, at the record that it costs first."""
         raise BadError(self.name, offset, self.last_lsn + 1, reason, kind)
+
+
+def _segment_header(data: bytes, crc: Crc) -> tuple[Any, ...]:
+    header = _header(SEGMENT, b"JKLOG\r\n\x1a", data, crc)
+    return header if header and header[11] < header[8] else ()
 
 
 class Log:
@@ -563,12 +569,11 @@ class Log:
 
     def _slot(self) -> tuple[int, int] | None:
         """Return the segment and the bytes that the durable slot promises, if it promises anything."""
-        slot, manifest = self.files.get("durable", b""), self.manifest
-        if len(slot) != SLOT.size:
+        data, manifest = self.files.get("durable", b""), self.manifest
+        slot = _header(SLOT, b"JKD1", data, self.crc)
+        if not slot or len(data) != SLOT.size or slot[1:3] != (0, manifest["store"]):
             return None
-        magic, reserved, store, writer, epoch, number, end, lsn, checksum = SLOT.unpack_from(slot)
-        if magic != b"JKD1" or reserved or store != manifest["store"] or self.crc(slot[: SLOT.size - 4], 0) != checksum:
-            return None
+        writer, epoch, number, end, lsn = slot[3:8]
         if (epoch, writer) != (manifest["epoch"], manifest["writer"]) and epoch <= manifest["epoch"]:
             return None
         is_named = number in [entry["number"] for entry in manifest["segments"]]
@@ -580,10 +585,8 @@ class Log:
 
     def _begins(self, segment: Segment) -> bool:
         """Check a segment's header, and say whether it was begun at all."""
-        entry, data = segment.entry, segment.data
-        header = SEGMENT.unpack(data[: SEGMENT.size]) if len(data) >= SEGMENT.size else (b"",)
-        is_whole = header[0] == b"JKLOG\r\n\x1a" and self.crc(data[: SEGMENT.size - 4], 0) == header[-1]
-        if not is_whole or header[11] >= header[8]:
+        entry, header = segment.entry, _segment_header(segment.data, self.crc)
+        if not header:
             if entry["first_lsn"]:
                 segment.fail(0, "the header is damaged")
             return False
@@ -705,7 +708,7 @@ def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> Stat
     sound: list[tuple[int, State]] = []
     for snapshot in manifest["snapshots"]:
         try:
-            sound.append((snapshot["lsn"], read_snapshot(files, manifest, snapshot["tables"], crc)))
+            sound.append((snapshot["lsn"], read_snapshot(files, manifest["store"], snapshot["tables"], crc)))
         except BadError as bad:
             if bad.finding.kind == "unsupported" and not sound:
                 raise  # a later version's state is left to it, whatever older one is sound
@@ -744,12 +747,9 @@ def _check_strays(files: Mapping[str, bytes], manifest: dict[str, Any], crc: Crc
         match = re.fullmatch(r"log-(\d{16})\.jks", name)
         if not match or int(match[1]) in named or int(match[1]) < manifest["next_segment"]:
             continue
-        head = data[: SEGMENT.size]
-        if len(head) == SEGMENT.size and crc(head[:-4], 0) == U32.unpack(head[-4:])[0]:
-            header = SEGMENT.unpack(head)
-            is_header = header[0] == b"JKLOG\r\n\x1a" and header[11] < header[8]
-            if is_header and (header[4], header[7]) != (manifest["store"], int(match[1])):
-                raise BadError(name, 0, None, "a segment of another place")
+        header = _segment_header(data, crc)
+        if header and (header[4], header[7]) != (manifest["store"], int(match[1])):
+            raise BadError(name, 0, None, "a segment of another place")
         if any(data[SEGMENT.size :]):
             raise BadError(name, SEGMENT.size, None, "the manifest doesn't know this segment: it is an older copy")
 
@@ -792,25 +792,6 @@ def _changes(record: Record, judgement: Judgement) -> Iterator[str]:
             yield f"({bad})"
 
 
-def _report(path: Path, judgement: Judgement, options: argparse.Namespace) -> dict[str, Any]:
-    manifest = judgement.manifest
-    report: dict[str, Any] = {"path": str(path), "verdict": judgement.verdict}
-    if manifest:
-        report |= {name: manifest[name] for name in ("kind", "codec", "epoch", "generation", "pruned_lsn")}
-        report |= {"snapshot_lsn": judgement.snapshot_lsn, "last_lsn": judgement.last_lsn}
-    report["findings"] = [finding._asdict() for finding in judgement.findings]
-    if options.records:
-        report["records"] = [
-            {name: getattr(record, name) for name in ("lsn", "time_us", "file", "offset")}
-            | {"changes": list(_changes(record, judgement))}
-            for record in judgement.records
-        ]
-    if options.state and judgement.state is not None:
-        state = sorted(judgement.state.items())
-        report["state"] = {_shown(decode_key, key): _shown(judgement.decode, value, key) for key, value in state}
-    return report
-
-
 def _time(time_us: int) -> str:
     try:
         return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us):%F %T}"
@@ -818,18 +799,20 @@ def _time(time_us: int) -> str:
         return f"{time_us} us"
 
 
-def _print(report: dict[str, Any]) -> None:
-    for name, value in report.items():
-        if not isinstance(value, (list, dict)):
-            print(f"{name + ':':<14}{value}")
-    for finding in report["findings"]:
-        where = f"{finding['file']} at {finding['offset']}, LSN {finding['lsn']}"
-        print(f"{finding['kind'] + ':':<14}{where}: {finding['reason']}")
-    for record in report.get("records", ()):
-        print(f"LSN {record['lsn']}, {_time(record['time_us'])}, {record['file']} at {record['offset']}")
-        print(*(f"    {change}" for change in record["changes"]), sep="\n")
-    for key, value in report.get("state", {}).items():
-        print(f"{key} = {value}")
+def _lines(judgement: Judgement, *, with_records: bool, with_state: bool) -> Iterator[str]:
+    """Yield what there is to say of a directory."""
+    facts = {"verdict": judgement.verdict}
+    if manifest := judgement.manifest:
+        facts |= {name: manifest[name] for name in ("kind", "codec", "epoch", "generation", "pruned_lsn")}
+        facts |= {"snapshot_lsn": judgement.snapshot_lsn, "last_lsn": judgement.last_lsn}
+    yield from (f"{name + ':':<14}{value}" for name, value in facts.items())
+    for kind, file, offset, lsn, reason in judgement.findings:
+        yield f"{kind + ':':<14}{file} at {offset}, LSN {lsn}: {reason}"
+    for record in judgement.records if with_records else ():
+        yield f"LSN {record.lsn}, {_time(record.time_us)}, {record.file} at {record.offset}"
+        yield from (f"    {change}" for change in _changes(record, judgement))
+    for key, value in sorted((judgement.state or {}).items()) if with_state else ():
+        yield f"{_shown(decode_key, key)} = {_shown(judgement.decode, value, key)}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -838,16 +821,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("path", type=Path)
     parser.add_argument("--records", action="store_true", help="list the records of the log")
     parser.add_argument("--state", action="store_true", help="list the state: every key and its value")
-    parser.add_argument("--json", action="store_true", help="as JSON; keys and values as Python writes them")
     options = parser.parse_args(arguments)
     if not options.path.is_dir():
         parser.error(f"{options.path} is no directory")
     judgement = judge({path.name: path.read_bytes() for path in sorted(options.path.iterdir()) if path.is_file()})
-    report = _report(options.path, judgement, options)
-    if options.json:
-        print(json.dumps(report, indent=2))
-    else:
-        _print(report)
+    for line in _lines(judgement, with_records=options.records, with_state=options.state):
+        print(line)
     return {"sound": 0, "torn": 1}.get(judgement.verdict, 2)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 import random
 import subprocess
 import sys
@@ -372,14 +371,6 @@ def test_the_program_s_exit_code_is_its_judgement(name: str, code: int, told: st
     found, shown = run(GOLDEN_FILES / name)
     assert found == code
     assert told in shown
-
-
-def test_the_program_speaks_json() -> None:
-    """For another program."""
-    code, shown = run(GOLDEN_FILES / "journal-closed", "--records", "--json")
-    told = json.loads(shown)
-    assert (code, told["verdict"], told["last_lsn"], told["findings"]) == (0, "sound", 3, [])
-    assert [record["changes"] for record in told["records"]] == [["'first'"], ["None"], ["[b'third']"]]
 
 
 def test_a_directory_without_a_store_is_none(tmp_path: Path) -> None:
