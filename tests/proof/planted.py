@@ -148,6 +148,8 @@ def _run(arguments: Sequence[str], folder: Path, timeout_s: float) -> tuple[int,
     # -P: nothing of the working directory is imported, so the planted package is the one.
     command = [sys.executable, "-P", *arguments]
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    # What was asked of the tests that run this isn't asked of the ones run here.
+    environment.pop("PYTEST_ADDOPTS", None)
     try:
         done = subprocess.run(
             command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
