@@ -6,12 +6,10 @@ that isn't bounded by a number of examples.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
+from fuzz.loading import load
 from fuzz.target import Target, nothing
 
 MODEL = Path(__file__).parents[1] / "tests" / "property" / "test_store_machine.py"
@@ -19,22 +17,12 @@ _EXAMPLES = 10
 _STEPS = 40
 
 
-def _model() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_store_machine", MODEL)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{MODEL} can't be loaded")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look
-    spec.loader.exec_module(module)
-    return module
-
-
 def examples(seed: int, note: Callable[[], None]) -> None:
     """Run some examples of this seed, calling `note` at the start of each; whatever the model finds is raised."""
     import hypothesis
     from hypothesis.stateful import run_state_machine_as_test
 
-    model = _model()
+    model = load(MODEL)
 
     class Noted(model.StoreMachine):  # type: ignore[misc, name-defined]
         """The model, which says when an example begins."""

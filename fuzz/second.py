@@ -7,8 +7,6 @@ where the page isn't there: in a wheel.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import crc32c
 
 from fuzz.draw import spelled
+from fuzz.loading import load
 from fuzz.target import require
 from journalkit.format.malformed import MalformedError
 
@@ -27,15 +26,7 @@ PATH = Path(__file__).parents[1] / "docs" / "reference" / "read_store.py"
 @cache
 def reader() -> ModuleType | None:
     """Return the reader, None where there is none."""
-    if not PATH.exists():
-        return None
-    spec = importlib.util.spec_from_file_location("fuzz_second_reader", PATH)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{PATH} can't be loaded")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look
-    spec.loader.exec_module(module)
-    return module
+    return load(PATH) if PATH.exists() else None
 
 
 def compare(what: str, decode: Callable[[bytes], Any], data: bytes) -> None:

@@ -46,28 +46,6 @@ class Judgement(NamedTuple):
     lsn: int | None
 
 
-def judge(
-    fs: FileSystem,
-    path: str,
-    history: History,
-    *,
-    second_oracle: SecondOracle | None = None,
-    thorough: bool = True,
-    seed: int = 0,
-) -> list[str]:
-    """Return what is wrong with the store at `path`, [] if nothing is. It is written to, and closed afterwards.
-
-    Args:
-        fs: Where the store is.
-        path: Its directory.
-        history: What was asked of it and promised.
-        second_oracle: Asked as well, before and after, if there is one.
-        thorough: Ask `verify` and the second oracle too, and open a second time before writing.
-        seed: Of the clock that the openings are given.
-    """
-    return judged(fs, path, history, second_oracle=second_oracle, thorough=thorough, seed=seed).complaints
-
-
 def judged(
     fs: FileSystem,
     path: str,
@@ -77,7 +55,16 @@ def judged(
     thorough: bool = True,
     seed: int = 0,
 ) -> Judgement:
-    """As `judge`, and say at which LSN the store opened."""
+    """Return what is wrong with the store at `path`. It is written to, and closed afterwards.
+
+    Args:
+        fs: Where the store is.
+        path: Its directory.
+        history: What was asked of it and promised.
+        second_oracle: Asked as well, before and after, if there is one.
+        thorough: Ask `verify` and the second oracle too, and open a second time before writing.
+        seed: Of the clock that the openings are given.
+    """
     court = _Court(fs, path, history, SimulatedClock(seed=seed ^ 0x0DAC1E), second_oracle if thorough else None)
     lsn: int | None = None
     try:
@@ -87,6 +74,11 @@ def judged(
     except Exception:  # noqa: BLE001 - whatever else is raised is a finding, and told as one
         court.complaints.append(f"an exception that is none of the contract:\n{traceback.format_exc(limit=-6)}")
     return Judgement(court.complaints, lsn)
+
+
+def judge(fs: FileSystem, path: str, history: History, *, thorough: bool = True) -> list[str]:
+    """Return what is wrong with the store at `path`, [] if nothing is: for who needs no more than that."""
+    return judged(fs, path, history, thorough=thorough).complaints
 
 
 def files_of(fs: ReadableFileSystem, path: str) -> dict[str, bytes]:

@@ -154,14 +154,12 @@ def _sync_and_writer(world: World) -> None:
     world.act("syncer", world.sync_log, world.ladder)
 
 
-def _failing_first_sync(world: World) -> None:
-    world.disk.fail("sync_data", 1, errno.EIO)
-    _three_writers(world)
+def _failing_sync(nth: int) -> Callable[[World], None]:
+    def plays(world: World) -> None:
+        world.disk.fail("sync_data", nth, errno.EIO)
+        _three_writers(world)
 
-
-def _failing_second_sync(world: World) -> None:
-    world.disk.fail("sync_data", 2, errno.EIO)
-    _three_writers(world)
+    return plays
 
 
 def _full_disk(world: World) -> None:
@@ -244,25 +242,22 @@ def _journal_closer(world: JournalWorld) -> None:
 
 
 _SLOW: Final[Any] = {"early_timeouts": True, "stalls": True}
+# Few points: a full run can afford one more preemption.
+_DEEP: Final[Any] = {"preemptions_full": 3, "shares_full": 2}
 
 SCENES: Final[dict[str, Scene]] = {
-    "two-writers": Scene(
-        "two durable writers: group commit, leader and follower", _two_writers, preemptions_full=3, shares_full=2
-    ),
+    "two-writers": Scene("two durable writers: group commit, leader and follower", _two_writers, **_DEEP),
     "three-writers": Scene("three durable writers: a leader and two who wait", _three_writers),
-    "weak-and-strong": Scene(
-        "a writer that waits for no fsync beside one that does", _weak_and_strong, preemptions_full=3, shares_full=2
-    ),
-    "writer-reader": Scene("gets and a scan beside a writer", _writer_and_reader, preemptions_full=3, shares_full=2),
-    "writer-view": Scene("views beside a writer", _writer_and_view, preemptions_full=3, shares_full=2),
+    "weak-and-strong": Scene("a writer that waits for no fsync beside one that does", _weak_and_strong, **_DEEP),
+    "writer-reader": Scene("gets and a scan beside a writer", _writer_and_reader, **_DEEP),
+    "writer-view": Scene("views beside a writer", _writer_and_view, **_DEEP),
     "writer-fold": Scene("a writer beside a fold that rotates, publishes and prunes", _writer_and_fold, snapshots=2),
-    "writer-closer": Scene("a close in the middle of writes", _writer_and_closer, preemptions_full=3, shares_full=2),
+    "writer-closer": Scene("a close in the middle of writes", _writer_and_closer, **_DEEP),
     "slow-disk-closer": Scene(
         "a close beside a write that a slow disk holds up",
         _slow_disk_and_closer,
         **_SLOW,
-        preemptions_full=3,
-        shares_full=2,
+        **_DEEP,
     ),
     "slow-disk-next-owner": Scene(
         "the same, and somebody opens the store at once",
@@ -292,19 +287,13 @@ SCENES: Final[dict[str, Scene]] = {
         shares_full=4,
         is_large=True,
     ),
-    "rotation": Scene("a rotation beside a second writer", _rotation, preemptions_full=3, shares_full=2),
-    "transaction": Scene("a transaction beside a writer", _transaction, preemptions_full=3, shares_full=2),
-    "two-increments": Scene(
-        "two transactions that read what the other writes", _two_increments, preemptions_full=3, shares_full=2
-    ),
-    "two-expectations": Scene(
-        "two writers that expect the same value", _two_expectations, preemptions_full=3, shares_full=2
-    ),
-    "sync-writer": Scene(
-        "sync() beside a writer that waits for no fsync", _sync_and_writer, preemptions_full=3, shares_full=2
-    ),
-    "failing-first-sync": Scene("a lone leader whose fsync fails, and who comes after him", _failing_first_sync),
-    "failing-second-sync": Scene("a leader of a group whose fsync fails, and followers", _failing_second_sync),
+    "rotation": Scene("a rotation beside a second writer", _rotation, **_DEEP),
+    "transaction": Scene("a transaction beside a writer", _transaction, **_DEEP),
+    "two-increments": Scene("two transactions that read what the other writes", _two_increments, **_DEEP),
+    "two-expectations": Scene("two writers that expect the same value", _two_expectations, **_DEEP),
+    "sync-writer": Scene("sync() beside a writer that waits for no fsync", _sync_and_writer, **_DEEP),
+    "failing-first-sync": Scene("a lone leader whose fsync fails, and who comes after him", _failing_sync(1)),
+    "failing-second-sync": Scene("a leader of a group whose fsync fails, and followers", _failing_sync(2)),
     "full-disk": Scene("a leader whose write finds no room, and followers", _full_disk),
     "reader-fold": Scene("an open for reading beside a fold that prunes", _reader_beside_fold, snapshots=2),
     "syncer-closer": Scene(
@@ -315,20 +304,15 @@ SCENES: Final[dict[str, Scene]] = {
         _background_fold,
         options={"compaction": "thread", "fold_bytes_min": 1, "fold_ratio": 0.0},
         snapshots=1,
-        preemptions_full=3,
-        shares_full=2,
+        **_DEEP,
     ),
     "group-expectations": Scene("two that expect the same value, in one group", _two_expectations_of_a_group),
     "rotation-fold": Scene("a rotation beside a fold: two that publish", _rotation_and_fold, snapshots=1),
     "two-folds": Scene("two threads that fold", _two_folds, snapshots=2),
-    "two-closers": Scene("two threads that close", _two_closers, preemptions_full=3, shares_full=2),
+    "two-closers": Scene("two threads that close", _two_closers, **_DEEP),
     "ladder-fold": Scene("the ladder, asked for beside a fold", _ladder_and_fold, snapshots=2),
-    "journal-reader": Scene(
-        "a journal's reader beside appends", _appends_and_reader, is_journal=True, preemptions_full=3, shares_full=2
-    ),
-    "journal-rotation": Scene(
-        "a journal's reader beside a rotation", _journal_rotation, is_journal=True, preemptions_full=3, shares_full=2
-    ),
+    "journal-reader": Scene("a journal's reader beside appends", _appends_and_reader, is_journal=True, **_DEEP),
+    "journal-rotation": Scene("a journal's reader beside a rotation", _journal_rotation, is_journal=True, **_DEEP),
     "journal-beside": Scene(
         "another process reads a journal beside appends and a rotation", _journal_beside, is_journal=True
     ),
@@ -337,13 +321,12 @@ SCENES: Final[dict[str, Scene]] = {
         "two durable writers",
         _two_writers,
         preemptions=1,
-        preemptions_full=2,
         shares_full=16,
         by_line=_sources(journalkit.log.log, journalkit.log.writer, journalkit.log.commit),
     ),
     "line-failing-sync": Scene(
         "a leader whose fsync fails, and followers",
-        _failing_second_sync,
+        _failing_sync(2),
         preemptions=1,
         by_line=_sources(journalkit.log.log, journalkit.log.writer, journalkit.log.commit),
     ),
@@ -351,7 +334,6 @@ SCENES: Final[dict[str, Scene]] = {
         "sync() beside a writer that waits for no fsync",
         _sync_and_writer,
         preemptions=1,
-        preemptions_full=2,
         shares_full=16,
         by_line=_sources(journalkit.log.log, journalkit.log.writer),
     ),
@@ -359,7 +341,6 @@ SCENES: Final[dict[str, Scene]] = {
         "a close in the middle of writes",
         _writer_and_closer,
         preemptions=1,
-        preemptions_full=2,
         shares_full=16,
         by_line=_sources(journalkit.log.log, journalkit.runtime.handle),
     ),
@@ -372,7 +353,6 @@ SCENES: Final[dict[str, Scene]] = {
         "gets beside a write and a view that merges memtables",
         _reader_and_merge,
         preemptions=1,
-        preemptions_full=2,
         shares_full=8,
         by_line=_sources(journalkit.store.layers, journalkit.store.memtable),
     ),
@@ -381,7 +361,6 @@ SCENES: Final[dict[str, Scene]] = {
         _reader_and_fold,
         snapshots=2,
         preemptions=1,
-        preemptions_full=2,
         shares_full=8,
         by_line=_sources(journalkit.store.layers, journalkit.store.hot),
     ),
@@ -390,7 +369,6 @@ SCENES: Final[dict[str, Scene]] = {
         _rotation_and_fold,
         snapshots=1,
         preemptions=1,
-        preemptions_full=2,
         shares_full=32,
         by_line=_sources(journalkit.log.succession, journalkit.manifest, journalkit.store.compactor),
     ),

@@ -1,6 +1,6 @@
-"""The independent reader as the second oracle of `oracle.judge`: a store's files against the history.
+"""The independent reader as the second oracle of `oracle.judged`: a store's files against the history.
 
-    oracle.judge(fs, path, history, second_oracle=second_oracle.complaints)
+    oracle.judged(fs, path, history, second_oracle=second_oracle.complaints)
 
 Its verdicts are told in the words of `journalkit verify`, which the oracle speaks.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -61,27 +62,14 @@ def everything(toy: Toy, *, preemptions: int = 2, **arguments: Any) -> Found:
     return found
 
 
-def lost_update(threads: Threads, scheduler: Scheduler) -> Callable[[], bool]:
+def lost_update(
+    threads: Threads, scheduler: Scheduler, lock: contextlib.AbstractContextManager[object] | None = None
+) -> Callable[[], bool]:
     """Read, then write, with nothing that holds them together."""
     count = [0]
 
     def increment() -> None:
-        threads.point("read")
-        read = count[0]
-        threads.point("write")
-        count[0] = read + 1
-
-    scheduler.add("one", increment)
-    scheduler.add("two", increment)
-    return lambda: count == [2]
-
-
-def locked_update(threads: Threads, scheduler: Scheduler) -> Callable[[], bool]:
-    """The same under a lock."""
-    count, lock = [0], threads.Lock()
-
-    def increment() -> None:
-        with lock:
+        with lock or contextlib.nullcontext():
             threads.point("read")
             read = count[0]
             threads.point("write")
@@ -90,6 +78,11 @@ def locked_update(threads: Threads, scheduler: Scheduler) -> Callable[[], bool]:
     scheduler.add("one", increment)
     scheduler.add("two", increment)
     return lambda: count == [2]
+
+
+def locked_update(threads: Threads, scheduler: Scheduler) -> Callable[[], bool]:
+    """The same under a lock."""
+    return lost_update(threads, scheduler, threads.Lock())
 
 
 def opposite_locks(threads: Threads, scheduler: Scheduler) -> Callable[[], bool]:
