@@ -11,7 +11,21 @@ import pytest
 
 import journalkit
 from journalkit.errors import StorageError
+from journalkit.fs.interface import ReadableFile
 from journalkit.fs.posix import PosixFileSystem
+
+
+def device_error(*_arguments: object) -> int:
+    """Fail as a system call on a broken device does."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def file_named_when_a_read_fails(file: ReadableFile) -> object:
+    """Read, and return which file the error names."""
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        file.pread(5, 0)
+    file.close()
+    return raised.value.filename
 
 
 def test_a_read_that_failed_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,15 +33,8 @@ def test_a_read_that_failed_names_its_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "file"
     path.write_bytes(b"bytes")
     file = PosixFileSystem().open_read(str(path))
-
-    def broken(*_arguments: object) -> bytes:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "pread", broken)
-    with pytest.raises(OSError, match="Input/output error") as raised:
-        file.pread(5, 0)
-    assert raised.value.filename == str(path)
-    file.close()
+    monkeypatch.setattr(os, "pread", device_error)
+    assert file_named_when_a_read_fails(file) == str(path)
 
 
 def test_a_direct_read_that_failed_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,15 +46,8 @@ def test_a_direct_read_that_failed_names_its_file(tmp_path: Path, monkeypatch: p
     except (OSError, AttributeError):
         pytest.skip("no direct reads on this file system")
     file = PosixFileSystem().open_direct(str(path))
-
-    def broken(*_arguments: object) -> int:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "preadv", broken)
-    with pytest.raises(OSError, match="Input/output error") as raised:
-        file.pread(5, 0)
-    assert raised.value.filename == str(path)
-    file.close()
+    monkeypatch.setattr(os, "preadv", device_error)
+    assert file_named_when_a_read_fails(file) == str(path)
 
 
 def test_a_store_that_could_not_be_read_says_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,12 +56,8 @@ def test_a_store_that_could_not_be_read_says_which_file(tmp_path: Path, monkeypa
         store.update(dict.fromkeys(range(100), "value" * 100))
         store.compact()
     with journalkit.open(tmp_path / "store", compaction="manual", cache_bytes=0) as store:
-
-        def broken(*_arguments: object) -> bytes:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
         with monkeypatch.context() as patch:
-            patch.setattr(os, "pread", broken)
+            patch.setattr(os, "pread", device_error)
             with pytest.raises(StorageError, match=r"table-\d+\.jkt: can't be read") as raised:
                 dict(store.items())
         assert str(raised.value.filename).endswith(".jkt")
