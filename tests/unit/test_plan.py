@@ -1,9 +1,7 @@
-"""The plan, pure: a table of verdicts, and what each kind of promise makes of a bad frame."""
+"""The plan, pure: what each kind of promise makes of a bad frame, and what is kept."""
 
 from __future__ import annotations
 
-import itertools
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,38 +11,14 @@ from journalkit.errors import CorruptionError, UsageError
 from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry, SnapshotEntry
 from journalkit.format.segment import HEADER_BYTES, DurableSlot, SegmentHeader
 from journalkit.format.table import TableInfo
-from journalkit.recovery import plan as plan_module
-from journalkit.recovery.plan import RECOVERY_MODES, Plan, Verdict, judge, make_plan, permit
+from journalkit.recovery.damage import Damage
+from journalkit.recovery.plan import RECOVERY_MODES, Cut, Plan, make_plan, permit
 from journalkit.recovery.scan import GAP, Beyond, LogScan, SegmentScan
 from journalkit.recovery.strays import Strays
 
 STORE, WRITER = b"store-of-16-byte", b"writer-of-16-byt"
 RECORD_BYTES = 50
-
-
-def table_rows() -> list[list[str]]:
-    """Return the rows of the table in the docstring of `plan`, without its heading."""
-    rows = re.findall(r"^\| (.+?) \|$", str(plan_module.__doc__), re.MULTILINE)
-    return [row.split(" | ") for row in rows if not row.startswith("next")]
-
-
-@pytest.mark.parametrize(
-    ("continuous", "whole", "promised"), list(itertools.product((False, True), (False, True), (False, True)))
-)
-def test_the_table_in_prose_and_the_code_give_every_case_one_same_verdict(
-    continuous: bool, whole: bool, promised: bool
-) -> None:
-    """The table is what people review; a case in no row or in two would be decided by accident."""
-    case = ["yes" if value else "no" for value in (continuous, whole, promised)]
-    matching = [
-        row[3] for row in table_rows() if all(cell in ("-", mine) for cell, mine in zip(row, case, strict=False))
-    ]
-    assert matching == [judge(continuous=continuous, whole=whole, promised=promised).value]
-
-
-def test_every_verdict_has_its_row() -> None:
-    """A verdict that no row gives would be dead, and a row without one unjudged."""
-    assert sorted(row[3] for row in table_rows()) == sorted(verdict.value for verdict in Verdict)
+FIRST, SECOND = "log-0000000000000001.jks", "log-0000000000000002.jks"
 
 
 def segment(number: int, first_lsn: int, records: int, **changes: Any) -> SegmentScan:
@@ -92,17 +66,21 @@ def ended(found: SegmentScan, *, records: int | None = None) -> SegmentScan:
     return replace(found, entry=replace(found.entry, end=end), stop=found.stop if extra else "")
 
 
+def headed(found: SegmentScan, **changes: Any) -> SegmentScan:
+    """Return the segment with another header."""
+    assert found.header is not None
+    return replace(found, header=replace(found.header, **changes))
+
+
 def after(previous: SegmentScan, found: SegmentScan) -> SegmentScan:
     """Return a segment whose header names this predecessor."""
-    assert found.header is not None
-    header = replace(
-        found.header,
+    return headed(
+        found,
         previous_number=previous.entry.number,
         previous_last_lsn=previous.last_lsn,
         previous_end_bytes=previous.end_bytes,
         previous_checksum=previous.checksum,
     )
-    return replace(found, header=header)
 
 
 def slot(**changes: Any) -> DurableSlot:
@@ -147,6 +125,15 @@ def test_an_empty_log_is_kept_and_properly_closed() -> None:
     """A store that was created and never written."""
     plan = planned()
     assert (plan.segments, plan.last_lsn, plan.floor_lsn, plan.damage, plan.sealed) == ((), 0, 0, (), True)
+    blank = SegmentScan(SegmentEntry(1, 1, 1, 0), end_bytes=0, header_fault="blank")
+    assert (planned(blank).floor_lsn, planned(segment(1, 1, 0)).floor_lsn) == (0, 0)
+
+
+def test_a_segment_that_was_begun_since_the_manifest_is_kept_with_its_own_first_record() -> None:
+    """The manifest named it ahead, with 0."""
+    begun = segment(1, 1, 3)
+    ahead = replace(begun, entry=replace(begun.entry, first_lsn=0))
+    assert planned(ahead).segments == planned(begun).segments
 
 
 def test_zeros_to_the_end_are_a_clean_end() -> None:
@@ -160,8 +147,7 @@ def test_zeros_to_the_end_are_a_clean_end() -> None:
 def test_an_unpromised_bad_frame_is_cut_and_reported() -> None:
     """A torn tail: undurable bytes that nobody was told about."""
     plan = planned(torn(segment(1, 1, 3)))
-    (cut,) = plan.cuts
-    assert (cut.segment, cut.offset_bytes, cut.count_bytes, cut.lsn) == (1, HEADER_BYTES + 150, 33, 4)
+    assert plan.cuts == (Cut(1, HEADER_BYTES + 150, 33, 4, "bad header"),)
     assert (plan.last_lsn, plan.floor_lsn, plan.damage, plan.bytes_cut) == (3, 3, (), 33)
 
 
@@ -190,8 +176,7 @@ def test_each_promise_turns_a_cut_into_a_loss(promise: str) -> None:
     """Promise 3, the other half: what anything durable vouched for is never cut."""
     found, options = PROMISES[promise]
     plan = planned(found, **options)
-    assert "where a durable record was promised" in plan.damage[0].reason
-    assert (plan.damage[0].offset_bytes, plan.damage[0].lsn) == (found.end_bytes, 4)
+    assert plan.damage[0] == Damage(FIRST, "bad header where a durable record was promised", found.end_bytes, 4)
     assert plan.last_lsn == 3
 
 
@@ -199,7 +184,7 @@ def test_a_later_segment_promises_the_seal_of_the_one_before() -> None:
     """The log goes on only behind a seal, made durable first."""
     first = segment(1, 1, 3)
     plan = planned(first, after(segment(1, 1, 4), segment(2, 5, 1)))
-    assert [damage.file for damage in plan.damage] == ["log-0000000000000001.jks"]
+    assert [damage.file for damage in plan.damage] == [FIRST]
     assert plan.last_lsn == 3
     assert plan.floor_lsn == 5
 
@@ -227,25 +212,55 @@ def test_a_slot_of_a_pruned_segment_is_an_old_slot_and_no_older_manifest() -> No
     assert planned(segment(2, 6, 1), promise=slot(lsn=5), pruned_lsn=4).damage
 
 
-def test_a_gap_in_the_numbers_is_refused_whether_promised_or_not() -> None:
-    """Whole frames that don't follow one another were never written like that by us."""
-    plan = planned(torn(segment(1, 1, 3), stop=GAP, stop_lsn=7))
-    assert plan.damage[0].reason == "record 7 follows record 3"
-    plan = planned(torn(segment(1, 1, 3), stop=GAP))
-    assert plan.damage[0].reason == "the seal doesn't fit"
-
-
 def test_records_promised_behind_a_seal_are_missing() -> None:
     """An older copy of the segment was sealed by somebody else."""
     assert not planned(sealed(segment(1, 1, 3)), promise=slot(end_bytes=HEADER_BYTES + 150, lsn=3)).damage
-    plan = planned(sealed(segment(1, 1, 3)), promise=slot(end_bytes=HEADER_BYTES + 151, lsn=3))
-    assert "behind the seal are missing" in plan.damage[0].reason
+    assert planned(sealed(segment(1, 1, 3)), promise=slot(end_bytes=HEADER_BYTES + 151, lsn=3)).damage
+    assert planned(torn(sealed(segment(1, 1, 3)), stop="")).cuts[0].reason == "bytes behind the end"
+
+
+ONE = segment(1, 1, 3)
+AT = HEADER_BYTES + 150
+LOOKED_AT = replace(ended(sealed(ONE)), scanned=False, records=0, size_bytes=AT - 1)
+HEADLESS = {"header": None, "records": 0, "end_bytes": 0, "header_fault": "bad checksum"}
+TOLD: dict[str, tuple[SegmentScan, dict[str, Any], tuple[Any, ...]]] = {
+    "missing": (replace(ONE, present=False), {}, ("the segment is missing", None, 1)),
+    "missing, never begun": (
+        SegmentScan(SegmentEntry(1, 1, 1, 0), present=False), {}, ("the segment is missing", None, None)
+    ),
+    "headless": (replace(ONE, **HEADLESS), {}, ("the segment's header is gone (bad checksum)", 0, 1)),
+    "foreign": (headed(ONE, store=b"x" * 16), {}, ("the segment belongs to another store", 0)),
+    "swapped": (headed(ONE, number=9), {}, ("the file is segment 9, swapped or copied", 0)),
+    "other salt": (headed(ONE, salt=9), {}, ("the segment is of another life of this store", 0)),
+    "other epoch": (headed(ONE, epoch=9), {}, ("the segment is of another life of this store", 0)),
+    "other first": (headed(ONE, first_lsn=9), {}, ("the segment is of another life of this store", 0)),
+    "cut short": (LOOKED_AT, {}, ("the segment is cut short", AT - 1)),
+    "other end": (replace(ended(ONE), checksum=7), {}, ("the segment isn't the one that the manifest ended", 0)),
+    "behind its seal": (torn(sealed(ONE), stop=""), {}, ("bytes stand behind the seal", AT)),
+    "before its seal": (
+        sealed(ONE), {"promise": slot(end_bytes=AT + 1, lsn=3)},
+        ("records that were promised behind the seal are missing", AT, 4),
+    ),
+    "gap": (torn(ONE, stop=GAP, stop_lsn=7), {}, ("record 7 follows record 3", AT, 4)),
+    "seal": (torn(ONE, stop=GAP), {}, ("the seal doesn't fit", AT, 4)),
+    "ends": (replace(ONE, stop=""), {"durable_lsn": 4}, ("end of data where a durable record was promised", AT, 4)),
+    "no beginning": (headed(segment(1, 5, 3), first_lsn=5), {"pruned_lsn": 3}, (
+        "records before this segment are missing", 0, 4
+    )),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_each_damage_is_told_with_its_place_and_its_first_record(case: str) -> None:
+    """Who has to decide between a backup and a prefix looks there first; a gap needs no promise to be one."""
+    found, options, told = TOLD[case]
+    assert planned(found, **options).damage == (Damage(FIRST, *told),)
 
 
 def test_a_log_that_ends_before_what_the_manifest_promises_is_damage_even_behind_a_seal() -> None:
     """No single tail looks bad here, and still records are gone."""
     plan = planned(sealed(segment(1, 1, 3)), durable_lsn=7)
-    assert plan.damage[0].reason == "the log ends at LSN 3, and LSN 7 was promised"
+    assert plan.damage == (Damage("MANIFEST", "the log ends at LSN 3, and LSN 7 was promised", lsn=4),)
     assert plan.floor_lsn == 7
     assert planned(durable_lsn=7).damage
 
@@ -288,7 +303,7 @@ def test_a_segment_that_was_exchanged_for_one_like_it_is_noticed_by_its_successo
     second = after(first, segment(2, 4, 1))
     assert planned(first, second).damage == ()
     (damage,) = planned(replace(first, **other), second).damage
-    assert (damage.file, damage.lsn) == ("log-0000000000000002.jks", 4)
+    assert damage == Damage(SECOND, "the segment doesn't follow its predecessor", 0, 4)
 
 
 def test_damage_breaks_the_run_and_what_is_behind_it_is_given_up() -> None:
@@ -327,9 +342,7 @@ def test_a_segment_that_was_only_looked_at_is_kept_by_its_recorded_end() -> None
     """History below the snapshot is not read at each open; its size is compared."""
     found = replace(ended(sealed(segment(1, 1, 3))), scanned=False, records=0)
     assert planned(found, snapshot_lsn=3).segments == (found.entry,)
-    short = replace(found, size_bytes=found.end_bytes - 1)
-    plan = planned(short, snapshot_lsn=3)
-    assert plan.damage[0].reason == "the segment is cut short"
+    plan = planned(replace(found, size_bytes=found.end_bytes - 1), snapshot_lsn=3)
     assert (plan.segments, plan.pruned_lsn) == ((), 3)
 
 
@@ -343,11 +356,7 @@ def test_strays_of_a_later_life_raise_floor_and_epoch() -> None:
 
 def test_records_of_a_foreign_segment_say_nothing_about_our_numbers() -> None:
     """Another store may have counted much further."""
-    foreign = segment(1, 1_000_001, 3)
-    assert foreign.header is not None
-    foreign = replace(foreign, header=replace(foreign.header, store=b"x" * 16))
-    plan = planned(foreign)
-    assert plan.damage[0].reason == "the segment belongs to another store"
+    plan = planned(headed(segment(1, 1_000_001, 3), store=b"x" * 16))
     assert plan.floor_lsn == 0
     assert [cut.segment for cut in plan.given_up] == [1]
 
@@ -386,6 +395,4 @@ def test_a_header_that_names_more_than_a_whole_predecessor_has_is_damage(
     """Found by fuzzing beside the independent reader: each left it to the other, and it was nobody's damage."""
     following = after(whole, segment(2, 8, 1))
     assert not planned(whole, following).damage
-    assert following.header is not None
-    wrong = replace(following, header=replace(following.header, **change))
-    assert [found.file for found in planned(whole, wrong).damage] == ["log-0000000000000002.jks"]
+    assert [found.file for found in planned(whole, headed(following, **change)).damage] == [SECOND]

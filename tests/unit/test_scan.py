@@ -14,7 +14,7 @@ from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry
 from journalkit.format.names import segment_name
 from journalkit.format.segment import HEADER, SegmentHeader, encode_seal
 from journalkit.recovery.replay import Replay, discard
-from journalkit.recovery.scan import GAP, LogScan, SegmentScan, read_kept, scan_log
+from journalkit.recovery.scan import GAP, Beyond, LogScan, SegmentScan, read_kept, scan_log
 from journalkit.testing import SimulatedDisk
 
 STORE, SALT = b"store-of-16-byte", 5
@@ -103,7 +103,8 @@ def test_a_kind_or_flag_that_must_not_be_passed_over_is_refused(log: Disk, unkno
     """Promise 7: a state without that record would be wrong; upgrade, nothing is touched."""
     log.add(1)
     at = log.add(2, **unknown)
-    with pytest.raises(UnsupportedFormatError, match=f"record 2 at byte {at} is of kind .*upgrade journalkit"):
+    place = f"/{segment_name(1)}: record 2 at byte {at} is of kind .*upgrade journalkit"
+    with pytest.raises(UnsupportedFormatError, match=f"^{place}"):
         log.scan()
 
 
@@ -133,6 +134,55 @@ def test_a_number_that_does_not_follow_ends_the_run_as_a_gap(log: Disk) -> None:
     log.add(3)
     found = log.first()
     assert (found.stop, found.stop_lsn, found.last_lsn) == (GAP, 3, 1)
+
+
+def test_what_is_whole_behind_the_end_of_the_run_is_told_with_all_that_it_promises(log: Disk) -> None:
+    """Whether the tail is torn or lost is decided by it; a seal counts as a promise and as no record."""
+    log.add(1)
+    log.data += b"torn"
+    for lsn in (5, 7):
+        log.add(lsn)
+    assert log.first().beyond == Beyond(records=2, first_lsn=5, last_lsn=7, durable_lsn=6)
+    log.add(7, kind=Kind.SEAL, payload=encode_seal(1, 7))
+    assert log.first().beyond == Beyond(records=2, first_lsn=5, last_lsn=7, durable_lsn=6, sealed=True)
+
+
+@pytest.mark.parametrize(
+    ("scan", "is_blank"),
+    [
+        ({}, True),
+        ({"content_end_bytes": 60}, False),
+        ({"header": header()}, False),
+        ({"present": False}, False),
+    ],
+)
+def test_a_segment_is_blank_if_it_is_there_and_not_one_byte_is_set(scan: dict[str, Any], is_blank: bool) -> None:
+    """One that is missing, torn or begun is something else each."""
+    assert SegmentScan(SegmentEntry(1, SALT, 1, 0), **scan).is_blank is is_blank
+
+
+@pytest.mark.parametrize("harm", ["torn", "missing", "headless"])
+def test_nothing_behind_a_broken_run_is_sunk_or_counted_as_sunk(log: Disk, harm: str) -> None:
+    """A sink that got it would hold a state that never was; a report that counted it would speak of such a one."""
+    log.add(1)
+    first, entries = segment_name(1), [SegmentEntry(number, SALT, 1, number) for number in (1, 2)]
+    log.disk.write_bytes("/" + first, log.data + (b"torn" if harm == "torn" else b""))
+    if harm == "missing":
+        log.disk.unlink("/" + first)
+    elif harm == "headless":
+        log.disk.write_bytes("/" + first, b"x" + log.data[1:])
+    second = header(number=2, first_lsn=2).encode()
+    place: dict[str, Any] = {"salt": SALT, "offset_bytes": len(second)}
+    second += encode(encode_one(b"k2", b"v"), lsn=2, time_us=0, durable_lsn=1, kind=Kind.BATCH, **place)
+    log.disk.write_bytes("/" + segment_name(2), second)
+    manifest = Manifest(
+        STORE, "store", "cbor", 0, 1, 1, b"w" * 16, tuple(entries), (), 0, 0, next_segment=3, next_table=1
+    )
+    found = scan_log(log.disk, "/", manifest, after_lsn=0, sink=log.frames.append)
+    sunk = [1] if harm == "torn" else []
+    assert [frame.lsn for frame in log.frames] == sunk
+    assert found.records_sunk == len(sunk)
+    assert found.segments[1].records == 1
 
 
 def test_what_recovery_ended_ends_there(log: Disk) -> None:

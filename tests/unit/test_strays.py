@@ -12,6 +12,7 @@ from journalkit.format.frame import Kind, encode
 from journalkit.format.manifest import Manifest, SegmentEntry, SnapshotEntry
 from journalkit.format.segment import HEADER_BYTES, SegmentHeader, encode_seal
 from journalkit.format.table import TableInfo
+from journalkit.recovery.damage import Damage, DamageKind
 from journalkit.recovery.strays import Strays, find_strays
 from journalkit.testing import SimulatedDisk
 
@@ -96,16 +97,20 @@ def test_an_empty_segment_ahead_is_swept(data: bytes) -> None:
     assert sort(names.segment_name(LATER), data).sweep == [names.segment_name(LATER)]
 
 
+UNKNOWN = "the manifest doesn't know this segment, which holds records"
+UNREAD = "the manifest doesn't know this segment, and its header can't be read (not a log segment (at byte 0))"
+
+
 @pytest.mark.parametrize(
     ("data", "reason", "highest"),
     [
-        (segment(LATER, 70, 71, epoch=9), "doesn't know this segment, which holds records", (71, 9)),
-        (segment(LATER) + b"torn", "doesn't know this segment, which holds records", (0, 2)),
-        (segment(LATER, 70, store=OTHER), "belongs to another store", (0, 0)),
-        (segment(LATER, store=OTHER), "belongs to another store", (0, 0)),
+        (segment(LATER, 70, 71, epoch=9), UNKNOWN, (71, 9)),
+        (segment(LATER) + b"torn", UNKNOWN, (0, 2)),
+        (segment(LATER, 70, store=OTHER), "the segment belongs to another store", (0, 0)),
+        (segment(LATER, store=OTHER), "the segment belongs to another store", (0, 0)),
         (segment(NAMED, 70), "the file is segment 3, swapped or copied", (0, 0)),
-        (b"x" * 300, "its header can't be read", (0, 0)),
-        (bytes(HEADER_BYTES) + b"x", "its header can't be read", (0, 0)),
+        (b"x" * 300, UNREAD, (0, 0)),
+        (bytes(HEADER_BYTES) + b"x", UNREAD, (0, 0)),
     ],
 )
 def test_a_segment_ahead_that_holds_anything_says_that_the_manifest_is_older(
@@ -113,7 +118,8 @@ def test_a_segment_ahead_that_holds_anything_says_that_the_manifest_is_older(
 ) -> None:
     """PITFALLS 7: the only trace, when slot and epoch don't tell; on request it is set aside, never swept."""
     found = sort(names.segment_name(LATER), data)
-    assert reason in found.damage[0].reason
+    kind = DamageKind.ROLLED_BACK_FILE if reason == UNKNOWN else DamageKind.DAMAGED
+    assert found.damage == [Damage(names.segment_name(LATER), reason, 0, kind=kind)]
     assert found.aside == [names.segment_name(LATER)]
     assert found.sweep == []
     assert (found.last_lsn, found.epoch) == highest

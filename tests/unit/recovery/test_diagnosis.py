@@ -14,7 +14,7 @@ from journalkit.format.table import TableHeader, TableInfo
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.recovery.census import take_census
 from journalkit.recovery.damage import DamageKind
-from journalkit.recovery.diagnosis import Identity, is_foreign_manifest, manifest_cause, misplaced
+from journalkit.recovery.diagnosis import Cause, Identity, is_foreign_manifest, manifest_cause, misplaced
 
 STORE, OTHER = b"store-of-16-byte", b"other-of-16-byte"
 MANIFEST = Manifest(
@@ -55,29 +55,51 @@ FIVE, SIX = names.segment_name(5), names.segment_name(6)
 
 
 @pytest.mark.parametrize(
-    ("files", "kind"),
+    ("files", "kind", "proof"),
     [
-        ([segment(5)], None),
-        ([], None),
-        ([Identity(FIVE, 10, None)], None),
-        ([segment(5, store=OTHER)], DamageKind.FOREIGN_FILE),
-        ([segment(6, name=5), segment(5, name=6)], DamageKind.SWAPPED_FILES),
-        ([segment(6, name=5), segment(6)], DamageKind.DUPLICATED_FILE),
-        ([segment(6, name=5)], DamageKind.RENAMED_FILE),
-        ([segment(6, name=5), Identity(SIX, 10, None)], DamageKind.RENAMED_FILE),
-        ([segment(6, name=5), Identity(SIX, 10, None, is_blank=True)], DamageKind.SWAPPED_FILES),
-        ([segment(2, name=5)], DamageKind.ROLLED_BACK_FILE),
-        ([segment(5, epoch=1, salt=1)], DamageKind.ROLLED_BACK_FILE),
-        ([segment(5, epoch=2, salt=1)], DamageKind.FOREIGN_FILE),
-        ([replace(table(8), name=FIVE), replace(segment(5), name=names.table_name(8))], DamageKind.SWAPPED_FILES),
+        ([segment(5, store=OTHER)], "foreign-file", f"it is {FIVE} of store {OTHER.hex()}"),
+        ([segment(6, name=5), segment(5, name=6)], "swapped-files", f"it is {SIX}, and what has that name is {FIVE}"),
+        ([segment(6, name=5), segment(6)], "duplicated-file", f"it is a copy of {SIX}"),
+        ([segment(6, name=5)], "renamed-file", f"it is {SIX}, which is missing under its own name"),
+        (
+            [segment(6, name=5), Identity(SIX, 10, None)],
+            "renamed-file",
+            f"it is {SIX}, and what has that name can't be read",
+        ),
+        (
+            [segment(6, name=5), Identity(SIX, 10, None, is_blank=True)],
+            "swapped-files",
+            f"it is {SIX}, and what has that name was prepared for later",
+        ),
+        (
+            [segment(2, name=5)],
+            "rolled-back-file",
+            f"it is {names.segment_name(2)}, which the manifest doesn't name",
+        ),
+        (
+            [segment(5, epoch=1, salt=1)],
+            "rolled-back-file",
+            "it is of epoch 1, where the manifest names one of epoch 2",
+        ),
+        ([segment(5, epoch=2, salt=1)], "foreign-file", "it is of a clone of this store"),
+        (
+            [replace(table(8), name=FIVE), replace(segment(5), name=names.table_name(8))],
+            "swapped-files",
+            f"it is {names.table_name(8)}, and what has that name is {FIVE}",
+        ),
     ],
 )
 def test_a_file_that_says_it_is_another_one_is_named_by_who_has_its_name(
-    files: list[Identity], kind: DamageKind | None
+    files: list[Identity], kind: str, proof: str
 ) -> None:
-    """Exchanged, copied, renamed, old and foreign files need different hands."""
-    cause = judged(FIVE, *files)
-    assert (cause[0] if cause is not None else None) is kind
+    """Exchanged, copied, renamed, old and foreign files need different hands, and whoever looks needs to know why."""
+    assert judged(FIVE, *files) == Cause(DamageKind(kind), proof)
+
+
+@pytest.mark.parametrize("files", [[segment(5)], [], [Identity(FIVE, 10, None)]])
+def test_a_file_that_does_not_say_it_is_another_one_is_not_accused(files: list[Identity]) -> None:
+    """The right one, none, and one that can't be read."""
+    assert judged(FIVE, *files) is None
 
 
 def test_a_table_of_another_life_is_a_clones() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from journalkit.format import names
 from journalkit.format.manifest import Manifest, SnapshotEntry
 from journalkit.format.table import TableInfo
-from journalkit.recovery.forecast import foresee
+from journalkit.recovery.forecast import Fate, foresee
 from journalkit.recovery.plan import Plan
 from journalkit.recovery.strays import Strays
 
@@ -39,9 +39,10 @@ def test_what_is_not_there_has_no_fate_and_names_in_the_quarantine_are_not_taken
         present=[there, blank, taken],
         quarantined=[there, f"{there}-2"],
     )
-    assert [(fate.file, fate.action, fate.kept_as) for fate in fates[1:]] == [
-        (blank, "remove", ""),
-        (there, "set aside", f"{there}-3"),
-        (taken, "set aside", taken),
-        (names.segment_name(5), "create", ""),
+    assert fates == [
+        Fate(names.MANIFEST, "replace", "generation 2, epoch 2"),
+        Fate(blank, "remove", "holds no record"),
+        Fate(there, "set aside", "of a snapshot that is given up", kept_as=f"{there}-3"),
+        Fate(taken, "set aside", "not part of the log", kept_as=taken),
+        Fate(names.segment_name(5), "create", "new records go there"),
     ]

@@ -1,0 +1,151 @@
+"""Findings to the last field: the cause in words, from which byte to which, and what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import journalkit
+from journalkit.format import names
+from journalkit.format.block import block_length
+from journalkit.format.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
+from journalkit.format.segment import decode_header
+from journalkit.format.table import FOOTER_BYTES, HEADER_BYTES
+from journalkit.recovery import autopsy, autopsy_tables
+from journalkit.recovery.autopsy import Home, examine_segment
+from journalkit.recovery.damage import DamageKind
+from journalkit.recovery.diagnosis import Cause, Finding
+from journalkit.recovery.promises import Promised
+from journalkit.recovery.salvage_ranges import ALL_KEYS
+
+PLACE = "/store"
+SECTOR_BYTES = 512
+FRAME_BYTES = 40
+
+
+def test_a_copied_table_costs_all_keys_from_its_first_byte_to_its_last(store: Any) -> None:
+    """Whatever is in it belongs to another snapshot."""
+    one, other = store.tables
+    store.write(other, store.read(one) + b"more")
+    cause = Cause(DamageKind.DUPLICATED_FILE, f"it is a copy of {one}")
+    assert store.table(other) == [Finding(other, cause, 0, len(store.read(one)) + 4, lost_keys=ALL_KEYS)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "start"),
+    [(0, 0), (30, 30), (HEADER_BYTES, HEADER_BYTES), (5000, HEADER_BYTES), (-FOOTER_BYTES, -FOOTER_BYTES)],
+)
+def test_a_table_that_was_cut_is_told_from_the_first_byte_that_is_of_no_use(store: Any, keep: int, start: int) -> None:
+    """The block that the end stands in goes with it; a footer by itself begins where the file ends now."""
+    name = store.tables[-1]
+    size = len(store.read(name))
+    store.write(name, store.read(name)[:keep])
+    [found] = store.table(name)
+    assert (found.offset_bytes, found.end_bytes) == (start % size, size)
+
+
+def test_zeros_to_a_tables_end_are_zeroed_sectors_though_the_last_is_none(store: Any) -> None:
+    """A file ends anywhere; its last sector was zeroed with the one before it."""
+    name = store.tables[-1]
+    data = store.read(name)
+    start = (len(data) // SECTOR_BYTES - 1) * SECTOR_BYTES
+    store.write(name, data[:start] + bytes(len(data) - start))
+    cause = Cause(DamageKind.ZEROED_PAGE, f"zeros from byte {start} to {len(data)}")
+    assert cause in [found.cause for found in store.table(name)]
+
+
+def test_a_tables_first_block_in_the_place_of_its_second_names_where_it_belongs(store: Any) -> None:
+    """The place right behind the header is a place like any other."""
+    name = store.tables[-1]
+    data = store.read(name)
+    length = block_length(data[HEADER_BYTES:])
+    store.patch(name, HEADER_BYTES + length, data[HEADER_BYTES : HEADER_BYTES + length])
+    proof = f"at byte {HEADER_BYTES + length} stands what was written for byte {HEADER_BYTES} of {name}"
+    assert store.table(name)[0].cause == Cause(DamageKind.MISDIRECTED_BLOCK, proof)
+
+
+@pytest.mark.parametrize("kind", ["table", "segment"])
+def test_no_more_of_a_hole_is_looked_at_than_a_window(
+    store: Any, ward: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A value may have hundreds of megabytes: what is behind the window isn't told, and costs no memory."""
+    monkeypatch.setattr(autopsy if kind == "segment" else autopsy_tables, "WINDOW_BYTES", 1024)
+    if kind == "table":
+        store.patch(store.tables[-1], 8192, bytes(4096))
+        found = store.table(store.tables[-1])
+    else:
+        store = ward()
+        with journalkit.open_journal(PLACE, fs=store.fs) as opened:
+            opened.append(b"x" * 20_000)
+        store.patch(store.segments[0], 8192, bytes(4096))
+        found = store.log()
+    assert [item.cause.kind for item in found] == [DamageKind.DAMAGED] * len(found)
+    assert found
+
+
+# --- segments
+
+
+def examined(bed: Any, name: str, promised: Promised, homes: tuple[Home, ...] = ()) -> list[Finding]:
+    """Return what is found in a segment if so much of it was promised."""
+    file = bed.fs.open_read(f"{PLACE}/{name}")
+    salt = decode_header(bed.read(bed.segments[0])[:SEGMENT_HEADER_BYTES]).salt
+    found = examine_segment(file, name, salt, 1, promised, homes)
+    file.close()
+    return found
+
+
+def test_sectors_of_another_segment_are_known_by_a_record_that_begins_in_them(journal: Any) -> None:
+    """Its checksum tells the only place for which it was written."""
+    one, other = journal.segments[:2]
+    data = journal.read(other)
+    second = SEGMENT_HEADER_BYTES + FRAME_BYTES + int.from_bytes(data[SEGMENT_HEADER_BYTES + 8 :][:4], "little")
+    sector = second // SECTOR_BYTES * SECTOR_BYTES
+    journal.patch(one, sector, data[sector : sector + SECTOR_BYTES])
+    proof = f"at byte {second} stands what was written for byte {second} of {other}"
+    assert Cause(DamageKind.MISDIRECTED_BLOCK, proof) in [found.cause for found in journal.log()]
+
+
+def test_a_cut_of_which_nobody_knows_where_the_end_was_is_told_without_it(journal: Any) -> None:
+    """A promise of records alone names no byte."""
+    name = journal.segments[0]
+    size = len(journal.read(name))
+    journal.write(name, journal.read(name)[:2000])
+    [found] = examined(journal, name, Promised(0, 4))
+    assert found.cause == Cause(DamageKind.TRUNCATED_FILE, "the file ends at byte 2000")
+    [found] = examined(journal, name, Promised(size, 4))
+    assert found.cause == Cause(DamageKind.TRUNCATED_FILE, f"the file ends at byte 2000, {size} were promised")
+    assert (found.end_bytes, found.lost_lsns) == (size, (2, 4))
+
+
+def test_a_damaged_header_of_a_segment_that_promised_nothing_is_no_loss(journal: Any) -> None:
+    """Without a manifest nobody promised anything, and the records are whole."""
+    name = journal.segments[0]
+    journal.patch(name, 20, b"not what was written")
+    file = journal.fs.open_read(f"{PLACE}/{name}")
+    salt = int.from_bytes(journal.read(name)[12:16], "little")
+    assert examine_segment(file, name, salt, 1, Promised(0, 0), ()) == []
+    file.close()
+
+
+def test_room_where_a_record_was_promised_is_told_to_the_files_end(ward: Any) -> None:
+    """The run ends where a sector does, so that nobody can say whether the file is older or was zeroed."""
+    bed = ward()
+    with journalkit.open_journal(PLACE, fs=bed.fs, codec="raw") as opened:
+        opened.append(bytes(range(1, 219)) * 4)  # to the end of the second sector
+    name = bed.segments[0]
+    bed.write(name, bed.read(name)[:1024] + bytes(4096))
+    cause = Cause(DamageKind.ZEROED_PAGE, "zeros from byte 1024 to 5120")
+    assert examined(bed, name, Promised(0, 2)) == [Finding(name, cause, 1024, 5120, (2, 2))]
+
+
+def test_a_stray_that_is_newer_accuses_the_manifest_too(journal: Any, told: Any) -> None:
+    """Two findings of one cause: the file that can't be known, and the manifest that should know it."""
+    name = names.segment_name(99)
+    journal.write(name, b"anything")
+    found = journal.look([told(name, "holds records", 0, kind=DamageKind.ROLLED_BACK_FILE)])
+    assert found == [
+        Finding(name, Cause(DamageKind.ROLLED_BACK_FILE), 0),
+        Finding(names.MANIFEST, Cause(DamageKind.ROLLED_BACK_FILE, f"{name} is newer than the manifest")),
+    ]
