@@ -54,6 +54,14 @@ class Commit:
         if self._signal is not None:
             self._signal.put(None)
 
+    def withdraw(self) -> None:
+        """Say that nobody wants this commit any more. From the thread that made it; never waits.
+
+        The leader passes over one that has no place yet. One that has completes
+        all the same, and its outcome is nobody's to read.
+        """
+        self.settled = True
+
     def listen(self) -> SimpleQueue[None]:
         """Return what `wake` will be heard by from now on, for `wait`."""
         signal: SimpleQueue[None] = SimpleQueue()

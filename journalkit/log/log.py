@@ -21,7 +21,7 @@ between, and nothing but the queue and the writer's state is relied on after.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import starmap
 from threading import Lock, get_ident
@@ -155,6 +155,27 @@ class Log:
             raise error.with_traceback(None) if isinstance(error, JournalError) else error
         return commit.lsn
 
+    def commit_all(self, commits: Sequence[Commit]) -> None:
+        """Append records in this order, all that fit as one group, and wait until each has its outcome.
+
+        It stands in the commit: `lsn`, or `error`, which is what `commit` would have raised. For who has
+        checked their sizes, and tells others; a commit may be withdrawn meanwhile.
+
+        Raises:
+            BaseException: An interrupt. Commits with an LSN are complete by then, or will be; the others,
+                which aren't settled, were withdrawn.
+        """
+        # The last one's outcome is everybody's, and this one nobody withdraws.
+        barrier = Commit(None, 0, (), durable=False)
+        try:
+            self._line_up(barrier, commits)
+        except BaseException:
+            for commit in (*commits, barrier):
+                with suppress(ValueError):
+                    self._queue.remove(commit)
+            self._abandon(barrier)
+            raise
+
     def sync(self) -> int:
         """Make every visible record durable and return the LSN that is then durable.
 
@@ -167,14 +188,16 @@ class Log:
             return writer.durable_lsn
         return self.commit(Commit(None, 0, (), durable=True))
 
-    def _line_up(self, commit: Commit) -> None:
-        """Wait in the queue until the commit is settled, leading whenever nobody does."""
+    def _line_up(self, commit: Commit, before: Sequence[Commit] = ()) -> None:
+        """Wait in the queue, behind `before`, until the commit is settled, leading whenever nobody does."""
         me = get_ident()
         if self._leader == me:
-            commit.settle(self._nested())
+            for each in (*before, commit):
+                each.settle(self._nested())
             return
         signal = commit.listen()
-        self._queue.append(commit)
+        # One call: nobody comes in between, and an interrupt finds all of them or none.
+        self._queue.extend((*before, commit))
         while not commit.settled:
             if self._leadership.locked():
                 wait(signal, _WAIT_S)
@@ -182,10 +205,12 @@ class Log:
             with self._leadership:
                 self._leader = me
                 try:
-                    if self._crowd > 1:
+                    # Who brings a crowd needn't wait for one.
+                    if self._crowd > 1 and not before:
                         self._gather()
                     served = self._writer.lead(self._queue)
-                    self._crowd = served + len(self._queue)
+                    if not before:
+                        self._crowd = served + len(self._queue)
                 finally:
                     self._leader = _NOBODY
             self._wake_next()
