@@ -59,7 +59,7 @@ class Records:
             CorruptionError: The record passed its checksums and isn't a journal's.
         """
         if frame.kind != Kind.RECORD:
-            error = MalformedError("a batch in a journal", frame.offset_bytes)
+            error = MalformedError("a batch in a journal")
             raise _senseless(self._directory, frame, error) from error
 
 

@@ -29,7 +29,6 @@ class SnapshotChoice:
     entry: SnapshotEntry | None
     tables: tuple[Table, ...]
     damaged: tuple[SnapshotEntry, ...]
-    errors: tuple[CorruptionError, ...]
 
     @property
     def lsn(self) -> int:
@@ -59,11 +58,11 @@ def choose_snapshot(
             damaged.append(entry)
             errors.append(error)
         else:
-            return SnapshotChoice(entry, tables, tuple(damaged), tuple(errors))
+            return SnapshotChoice(entry, tables, tuple(damaged))
     # A journal has no snapshots: what was pruned there was given up on request.
     if errors and manifest.pruned_lsn and manifest.kind == "store":
         raise errors[0]
-    return SnapshotChoice(None, (), tuple(damaged), tuple(errors))
+    return SnapshotChoice(None, (), tuple(damaged))
 
 
 def _open_tables(
