@@ -78,6 +78,14 @@ def log() -> Disk:
     return Disk()
 
 
+def test_a_header_of_zeros_is_told_from_one_that_is_garbled(log: Disk) -> None:
+    """The one was lost, or never written; the other was changed."""
+    log.data = bytes(len(log.data))
+    assert log.first().header_fault == "blank"
+    log.data = b"x" * len(log.data)
+    assert log.first().header_fault == "not a log segment"
+
+
 def test_records_go_to_the_sink_in_order_once(log: Disk) -> None:
     """One pass: nothing is read twice."""
     for lsn in (1, 2, 3):
