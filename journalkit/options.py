@@ -31,7 +31,7 @@ class Options:
         fold_bytes_min: The log tail is not folded for its size before it has this many bytes.
         fold_ratio: Nor before it is this many times the size of the newest snapshot.
         segment_bytes_max: A segment is rotated when it reaches this size.
-        cache_bytes: Memory for what was read from tables: half for blocks, half for single entries.
+        cache_bytes: Memory for what was read from tables: half for blocks, half for hot values.
     """
 
     sync: Sync = "always"

@@ -37,6 +37,9 @@ FRACTION_BITS_MAX: Final = 65_536
 SCALARS: Final = frozenset({NoneType, bool, int, float, str, bytes})
 """Types that the CBOR library carries by itself and exactly."""
 
+IMMUTABLE: Final = SCALARS | {datetime, date, Decimal, Fraction, UUID}
+"""Types whose values may be handed out twice: nobody can change one, and nothing that can be changed is inside."""
+
 _SHOWN_CHARACTERS_MAX = 40
 
 

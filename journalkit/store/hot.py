@@ -1,52 +1,214 @@
-"""Hot entries: single values that were read from tables a short while ago.
+"""Hot values: single values that were read more than once, decoded, by the key as the program gives it.
 
-A block of a table holds a hundred entries, of which a program may want one.
-Keeping that one makes the next read as quick as one from a memtable.
+A hit is one look-up in a dict, without a lock, and a copy if the value is one
+that a caller could change. Whether a value comes from here or from the layers
+makes no difference but time: `Layers.apply` drops a key before its new value
+can be seen, and nothing is filled in while it does.
 
-Two generations bound the cache without a list to reorder: what is read goes
-into the young one; when that is full it becomes the old one, and what the old
-one held and nobody read again is gone. A cache belongs to one set of tables:
-new tables come with a new cache, so it is never stale.
+    reader  attach an empty slot, see that nobody is applying, read the layers, fill the slot
+    writer  note that it applies, drop the slots of its keys, change the entries, note that it is done
+
+So a slot that is filled and attached holds what the layers say: a writer that
+begins behind the reader's look finds the slot and drops it, and what a dropped
+slot is filled with nobody sees. A fold changes no value, and nothing here.
+
+Who reads each key once pays for a byte: a key gets a slot the second time it
+is asked for. What is too much goes as in the block cache, by second chance.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import threading
+from collections import deque
+from collections.abc import Iterable
+from itertools import starmap
+from sys import getsizeof, intern
+from typing import Any, Final, TypeAlias
 
-from journalkit.types import Absent
+from journalkit.format.keys import BYTES, STR, TUPLE, USER_FIRST, decode_key
+from journalkit.format.values import IMMUTABLE
+from journalkit.types import Key, Value
 
-ENTRY_OVERHEAD_BYTES: Final = 150
-"""About what two bytes objects and a dict's slot take beside the bytes themselves."""
+Inner: TypeAlias = "tuple[tuple[Any, Inner], ...]"
+"""Where in a container others lie that a copy has to copy too, and where in those."""
+
+SLOT_BYTES: Final = 200
+"""About what a slot takes beside key and value: itself, its places in a dict and in the ring."""
+
+ASKED_PLACES: Final = 1 << 18
+ASKED_MAX: Final = ASKED_PLACES // 2
+"""Which keys were asked for is kept as a byte for each hash, and forgotten when half of them are set."""
+
+LARGEST_SHARE: Final = 4
+"""A value larger than this part of the budget isn't kept."""
 
 
-class HotEntries:
-    """Encoded values by encoded key, ABSENT for a key that isn't there; about `budget_bytes` of them.
+class Slot:
+    """A key's place. `value` is None until it is filled; `inner` is None for a value that can't be changed."""
 
-    Any thread may use it. A race may lose an entry, which is read again, and
-    never gives one key another's value.
+    __slots__ = ("inner", "key", "read_since", "size_bytes", "value")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.value: Value = None
+        self.inner: Inner | None = None
+        self.read_since = False
+        self.size_bytes = 0
+
+
+class HotValues:
+    """About `budget_bytes` of values. Any thread may use it; none ever waits here.
+
+    A dict for each type of key, because 1 and True are the same key to a dict.
+    Keys that are tuples are not kept: what they are made of has no single type.
     """
 
-    __slots__ = ("_generation_bytes", "_old", "_young_bytes", "young")
+    __slots__ = ("_asked", "_asked_count", "_budget_bytes", "_lock", "_ring", "_size_bytes", "byte_keys", "int_keys",
+                 "str_keys")  # fmt: skip
 
     def __init__(self, budget_bytes: int) -> None:
-        self._generation_bytes = budget_bytes // 2
-        self.young: dict[bytes, bytes | Absent] = {}
-        self._old: dict[bytes, bytes | Absent] = {}
-        self._young_bytes = 0
+        """Begin empty; 0 keeps nothing."""
+        self._budget_bytes = budget_bytes
+        self._asked = bytearray(ASKED_PLACES if budget_bytes else 0)
+        self._asked_count = 0
+        self._lock = threading.Lock()
+        self._ring: deque[Slot] = deque()
+        self._size_bytes = 0
+        self.str_keys: dict[Key, Slot] = {}
+        self.byte_keys: dict[Key, Slot] = {}
+        self.int_keys: dict[Key, Slot] = {}
 
-    def get_old(self, key: bytes) -> bytes | Absent | None:
-        """Return what the old generation knows, and keep it: for a key that `young` doesn't hold. None: nothing."""
-        value = self._old.get(key)
-        if value is not None:
-            self.keep(key, value)
-        return value
+    def __len__(self) -> int:
+        """Return how many slots are attached."""
+        return len(self.str_keys) + len(self.byte_keys) + len(self.int_keys)
 
-    def keep(self, key: bytes, value: bytes | Absent) -> None:
-        """Remember what was read. O(1). An entry larger than a generation isn't kept."""
-        weight = ENTRY_OVERHEAD_BYTES + len(key) + (len(value) if isinstance(value, bytes) else 0)
-        if weight > self._generation_bytes:
-            return
-        if self._young_bytes + weight > self._generation_bytes:
-            self._old, self.young, self._young_bytes = self.young, {}, 0
-        self.young[key] = value
-        self._young_bytes += weight
+    def attach(self, key: Key) -> Slot | None:
+        """Return a new, empty slot for a key that was asked for before, attached; None for any other."""
+        slots = self._slots(type(key))
+        if slots is None or not self._budget_bytes:
+            return None
+        at = hash(key) % ASKED_PLACES
+        if not self._asked[at]:
+            self._asked[at] = True
+            self._asked_count += 1
+            if self._asked_count > ASKED_MAX:
+                self._asked, self._asked_count = bytearray(ASKED_PLACES), 0
+            return None
+        slot = slots[key] = Slot(key)
+        return slot
+
+    def fill(self, slot: Slot, value: Value) -> None:
+        """Let a slot that was attached before the layers were read hold what they said, or detach it.
+
+        The value is the caller's: what is kept of one that can be changed is a copy.
+        """
+        kept = keepsake(value)
+        if kept is not None and kept[0] is not None:
+            copy, slot.inner, value_bytes = kept
+            slot.size_bytes = SLOT_BYTES + getsizeof(slot.key) + value_bytes
+            if slot.size_bytes <= self._budget_bytes // LARGEST_SHARE and self._take_in(slot):
+                slot.value = copy
+                return
+        self.detach(slot)
+
+    def detach(self, slot: Slot) -> None:
+        """Give a slot up."""
+        slots = self._slots(type(slot.key))
+        if slots is not None:
+            slots.pop(slot.key, None)
+
+    def drop(self, mutations: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Detach the slots of keys that are about to change."""
+        str_keys, byte_keys = self.str_keys, self.byte_keys
+        for key, _ in mutations:
+            tag = key[0]
+            if tag == STR:
+                str_keys.pop(key[1:].decode(), None)
+            elif tag == BYTES:
+                byte_keys.pop(key[1:], None)
+            elif tag != TUPLE:
+                self._drop_integer(key)
+
+    def _drop_integer(self, key: bytes) -> None:
+        if self.int_keys and key >= USER_FIRST:
+            self.int_keys.pop(decode_key(key), None)
+
+    def _slots(self, kind: type) -> dict[Key, Slot] | None:
+        if kind is str:
+            return self.str_keys
+        if kind is bytes:
+            return self.byte_keys
+        return self.int_keys if kind is int else None
+
+    def _take_in(self, slot: Slot) -> bool:
+        """Make room and put the slot on the ring; False if another thread is at it."""
+        held: list[bool] = []
+        try:
+            # As in `BlockCache.forget`: one C call takes the lock and notes it.
+            held.extend(starmap(self._lock.acquire, ((False,),)))
+            if held != [True]:
+                return False
+            self._size_bytes += slot.size_bytes
+            self._make_room()
+            self._ring.append(slot)
+            return True
+        finally:
+            if held == [True]:
+                self._lock.release()
+
+    def _make_room(self) -> None:
+        chances = len(self._ring)
+        while self._size_bytes > self._budget_bytes:
+            slot = self._ring.popleft()
+            if slot.read_since and chances:
+                chances -= 1
+                slot.read_since = False
+                self._ring.append(slot)
+            else:
+                self._size_bytes -= slot.size_bytes
+                slots = self._slots(type(slot.key))
+                if slots is not None and slots.get(slot.key) is slot:
+                    self.detach(slot)
+
+
+def fresh(value: Value, inner: Inner) -> Value:
+    """Return a copy of a container that shares nothing with it that can be changed."""
+    made = value.copy()
+    for at, deeper in inner:
+        made[at] = fresh(made[at], deeper) if deeper else made[at].copy()
+    return made
+
+
+def keepsake(value: Value) -> tuple[Value, Inner | None, int] | None:
+    """Return a copy of a value, what `fresh` needs to copy that, and about its bytes; None if that can't be done.
+
+    What can't be changed is no copy but itself, and needs nothing: None. The
+    copies of many values share the keys of their dicts.
+    """
+    kind = type(value)
+    if kind in IMMUTABLE:
+        return value, None, getsizeof(value)
+    if kind is dict:
+        kept: Any = {intern(key) if type(key) is str else key: child for key, child in value.items()}
+        children, items = kept.values(), kept.items()
+    elif kind is list:
+        kept = value.copy()
+        children, items = kept, enumerate(value)
+    elif kind is tuple or kind is frozenset:
+        is_flat = IMMUTABLE.issuperset(map(type, value))
+        return (value, None, getsizeof(value) + sum(map(getsizeof, value))) if is_flat else None
+    else:
+        return None
+    size_bytes = getsizeof(kept)
+    if IMMUTABLE.issuperset(map(type, children)):
+        return kept, (), size_bytes + sum(map(getsizeof, children))
+    inner = []
+    for at, child in list(items):
+        copied = keepsake(child)
+        if copied is None:
+            return None
+        kept[at], deeper, child_bytes = copied
+        size_bytes += child_bytes
+        if deeper is not None:
+            inner.append((at, deeper))
+    return kept, tuple(inner), size_bytes

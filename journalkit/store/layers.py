@@ -1,10 +1,13 @@
 """Layers: where a key's newest value is looked for, and how that changes.
 
-    active memtable -> frozen memtables, newest first -> hot entries of the tables -> tables, newest first
+    active memtable -> frozen memtables, newest first -> tables, newest first
 
 Entries only move down, and each step is published before the one above gives
 them up, so a reader that goes down without a lock never misses one. `_lock` is
 held for a group's apply, a freeze and a swap, each a few assignments.
+
+Beside them lie `hot` values, which `apply` drops before it changes an entry;
+`applying` says to who reads that this is going on.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from journalkit.log.commit import Commit
 from journalkit.snapshot.merge import merge_entries
 from journalkit.snapshot.reader import Table
 from journalkit.store.failures import told, unreadable
-from journalkit.store.hot import HotEntries
+from journalkit.store.hot import HotValues
 from journalkit.store.memtable import MemTable
 from journalkit.types import ABSENT, Absent
 
@@ -64,11 +67,10 @@ class Layers:
         self.active = MemTable({}, 0, 0)
         self.frozen: tuple[MemTable, ...] = ()
         self.tables: tuple[Table, ...] = ()
-        self._hot_bytes = hot_bytes
-        self._hot = HotEntries(hot_bytes)
+        self.hot = HotValues(hot_bytes)
         self._clock = clock
         self._lock = threading.Lock()
-        self._applying: tuple[list[Commit], int] | None = None
+        self.applying: tuple[list[Commit], int] | None = None
         self._fold_began_s = 0.0
         self.unfolded_since_s: float | None = None
 
@@ -101,27 +103,19 @@ class Layers:
 
     def get_below(self, key: bytes) -> bytes | Absent | None:
         """`get` for a key that the active memtable doesn't hold."""
-        # `frozen` before `tables`: the other way round, a fold in between could hide an entry. `hot` before `tables`:
-        # what the new tables say may go into the old ones' cache, which nobody asks any more, but not the reverse.
+        # `frozen` before `tables`: the other way round, a fold in between could hide an entry.
         for memtable in self.frozen:
             value = memtable.entries.get(key, ABSENT)
             if value is not ABSENT:
                 return value
-        hot, tables = self._hot, self.tables
-        if not tables:
-            return ABSENT
-        known = hot.young.get(key) or hot.get_old(key)
-        if known is not None:
-            return known
+        tables = self.tables
         try:
             for table in tables:
                 found = table.get(key)
                 if found is not ABSENT:
-                    hot.keep(key, ABSENT if found is None else found)
                     return found
         except OSError as error:
             raise unreadable(error) from error
-        hot.keep(key, ABSENT)
         return ABSENT
 
     # Writes, by the log's leader
@@ -129,19 +123,23 @@ class Layers:
     def apply(self, commits: list[Commit], last_lsn: int) -> None:
         """Make a group visible. Done again after an interruption, it does the same."""
         with self._lock:
-            self._applying = (commits, last_lsn)
+            self.applying = (commits, last_lsn)
             self._apply(commits, last_lsn)
 
     def _finish_applying(self) -> None:
         """Do what an interrupted `apply` left undone."""
-        if self._applying is not None:
-            self._apply(*self._applying)
+        if self.applying is not None:
+            self._apply(*self.applying)
 
     def _apply(self, commits: list[Commit], last_lsn: int) -> None:
         active = self.active
         entries, weight = active.entries, 0
+        hot = self.hot
+        is_hot = hot.str_keys or hot.byte_keys or hot.int_keys
         for commit in commits:
             mutations = commit.mutations
+            if is_hot:
+                hot.drop(mutations)
             if len(mutations) == 1:
                 key, value = mutations[0]
                 entries[key] = value
@@ -154,7 +152,7 @@ class Layers:
         active.last_lsn = last_lsn
         if self.unfolded_since_s is None:
             self.unfolded_since_s = self._clock.monotonic_s()
-        self._applying = None
+        self.applying = None
 
     # Freezing
 
@@ -220,7 +218,6 @@ class Layers:
         """Put the new tables in place of what was folded; from here on no reader comes to the old ones."""
         with self._lock:
             self.tables = tables
-            self._hot = HotEntries(self._hot_bytes)
             self.frozen = tuple(memtable for memtable in self.frozen if memtable not in folded.memtables)
             # What came during the fold may be a little younger than this.
             self.unfolded_since_s = self._fold_began_s if self.frozen or self.active.entries else None

@@ -30,6 +30,7 @@ from journalkit.store.checks import Check, Checks, MissingKeyError
 from journalkit.store.engine import Engine, Writing
 from journalkit.store.failures import unreadable
 from journalkit.store.layers import Frozen
+from journalkit.store.points import PointReads
 from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, offset_key
 from journalkit.store.statistics import StoreStatistics, gather
 from journalkit.store.transaction import Transaction
@@ -38,7 +39,7 @@ from journalkit.store.view import View
 from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
 
 
-class Store(Handle, AtomicUpdates):
+class Store(Handle, PointReads, AtomicUpdates):
     """A durable, ordered mapping; open one with `journalkit.open`. Any thread may call anything.
 
     Use it as a context manager, or `close` it. Under the default
@@ -50,12 +51,11 @@ class Store(Handle, AtomicUpdates):
         writing = engine.writing
         codec = codec_named(engine.manifest().codec)
         self._engine = engine
-        self._layers = engine.layers
+        self._begin_points(engine.layers, codec)
         self._clock = engine.clock
         self._log: Log | None = writing.opened.log if writing else None
         self._codec = codec
         self._encode_value = codec.encode
-        self._decode_value = codec.decode
         self._offset_codec = CborCodec()
         self._values = Decoder(codec, engine.path)
         self._offset_values = Decoder(self._offset_codec, engine.path)
@@ -117,34 +117,9 @@ class Store(Handle, AtomicUpdates):
 
     # Reads
 
-    def __getitem__(self, key: Key) -> Value:
-        """Return a copy of the value.
-
-        Raises:
-            KeyError: There is no such key.
-            CorruptionError: The block that would hold it is damaged.
-        """
-        if self._refusal is not None:
-            self._require_open()
-        encoded_key = encode_key(key)
-        layers = self._layers
-        encoded = layers.active.entries.get(encoded_key, ABSENT)
-        if encoded is ABSENT:
-            encoded = layers.get_below(encoded_key)
-        if encoded is None or encoded is ABSENT:
-            raise KeyError(key)
-        try:
-            return self._decode_value(encoded)
-        except ValueError:
-            return self._values.value(key, encoded)  # raises, and names the key
-
     def view(self) -> View:
         """Return the store as it is now, as a read-only mapping that doesn't change. O(1)."""
         return View(self._freeze(), self._values, self._offset_values)
-
-    def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
-        self._require_open()
-        return self._layers.get(encoded_key)
 
     def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
         return self._freeze().scan(start, stop, reverse=reverse)
