@@ -1,4 +1,4 @@
-"""The bare device: what durability costs without anything around it."""
+"""The bare device: what the same durability costs without anything around it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from journalkit.fs.atomic import replace_file
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.log.segment import STEP_BYTES_MIN
 
+NAME: Final = "bare device"
 PREPARED_BYTES: Final = 64 * 1024 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
 
 
 class PreparedFile:
-    """A file with its space allocated, written piece behind piece, each piece synced."""
+    """A file whose space is allocated and written once, then written again piece behind piece, each piece synced."""
 
     def __init__(self, path: str) -> None:
+        """Create and prepare it, durably."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._path = path
         self._offset = 0
@@ -59,3 +62,39 @@ def open_and_nothing_else(directory: str, manifest: bytes) -> None:
     file.close()
     fs.sync_directory(directory)
     replace_file(fs, directory, MANIFEST, manifest)
+
+
+def write_through(path: str, size_bytes: int) -> None:
+    """Write a new file from front to back and make it durable."""
+    chunk = os.urandom(CHUNK_BYTES)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        for start in range(0, size_bytes, CHUNK_BYTES):
+            os.pwrite(fd, chunk[: size_bytes - start], start)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_through(path: str) -> int:
+    """Read a file from front to back; return its size."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size_bytes = 0
+        while data := os.pread(fd, CHUNK_BYTES, size_bytes):
+            size_bytes += len(data)
+        return size_bytes
+    finally:
+        os.close(fd)
+
+
+def forget(directory: str) -> None:
+    """Ask the system to drop what it keeps in memory of every file below a directory. Durable bytes only go."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            fd = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)

@@ -1,0 +1,177 @@
+"""Many who write at once: threads, asyncio tasks, and what the slowest of them waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import journalkit
+from journalkit.bench import data
+from journalkit.bench.arena import Bench, must, unmeasured
+from journalkit.bench.engine import Database, Item, Terms
+from journalkit.bench.result import Goal, Row
+from journalkit.bench.rounds import Contender, contest, timed
+
+THREADS: Final = 16
+EXECUTOR_THREADS: Final = 64
+
+_ASYNC: Final = "durable puts, {:,} asyncio tasks"
+_ASYNC_GOAL: Final = Goal(5)
+
+
+def threads(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
+    """Sixteen threads, each putting one key after the other, each put durable when it returns."""
+    del wanted
+    each, rounds = bench.scale.thread_puts, bench.scale.rounds
+    with bench.arena(Terms("power cut")) as arena:
+
+        def run(database: Database, number: int) -> float:
+            first = number * THREADS * each
+            return _in_threads(database, data.items(first, first + THREADS * each), THREADS)
+
+        result = arena.compete(lambda database: lambda number: run(database, number), rounds)
+        arena.must_hold(data.items(0, THREADS * each * (rounds + 1))[::7])
+        yield arena.row("durable-put-threads", f"durable puts, {THREADS} threads", Goal(1.2), result)
+
+
+def tails(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
+    """The slowest hundredth of durable puts: sixteen threads against one. The peers have no part in it."""
+    del wanted
+    scale = bench.scale
+    with bench.arena(Terms("power cut"), peers=False) as arena:
+        ours = arena.ours
+
+        def many(number: int) -> float:
+            first = number * THREADS * scale.thread_puts
+            waits: list[float] = []
+            _in_threads(ours, data.items(first, first + THREADS * scale.thread_puts), THREADS, waits)
+            return p99(waits)
+
+        def one(number: int) -> float:
+            waits: list[float] = []
+            for key, value in data.items(number * scale.durable_puts, (number + 1) * scale.durable_puts, shift=1):
+                began = time.perf_counter()
+                ours.put(key, value)
+                waits.append(time.perf_counter() - began)
+            return p99(waits)
+
+        result = contest(
+            Contender(f"{THREADS} threads", many),
+            [Contender("1 thread", one)],
+            scale.rounds,
+        )
+        yield arena.row(
+            "commit-p99-threads",
+            f"durable put, p99, {THREADS} threads",
+            Goal(4, at_most=True),
+            result,
+            against="p99 of one thread",
+        )
+
+
+def tasks(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
+    """A thousand asyncio tasks that put at the same time; the peers by threads and by an executor."""
+    del wanted
+    scale, name = bench.scale, "durable-put-async"
+    what = _ASYNC.format(scale.tasks)
+    opener: Callable[..., Any] | None = getattr(journalkit, "open_async", None)
+    if opener is None:
+        yield unmeasured(name, what, _ASYNC_GOAL, "journalkit.open_async: not in this version")
+        return
+    with bench.arena(Terms("power cut")) as arena, ThreadPoolExecutor(EXECUTOR_THREADS) as pool:
+        path = os.path.join(arena.path, "async")
+        ours = Contender(
+            "journalkit",
+            lambda number: asyncio.run(_gathered(opener, path, number, scale.tasks)),
+            "open_async, defaults, all tasks at once",
+        )
+        others = []
+        for database_name, database in list(arena.databases.items())[1:]:
+            others += [
+                Contender(
+                    f"{database_name} by {route}",
+                    _by(route, database, pool, scale.peer_puts),
+                    f"{arena.engines[database_name].settings(arena.terms)}; {scale.peer_puts:,} puts a round",
+                )
+                for route in ("threads", "executor")
+            ]
+        result = contest(ours, others, max(2, scale.rounds // 2))
+        arena.missing.extend(result.dropped)
+        with journalkit.open(path) as store:
+            for key, value in data.items(0, scale.tasks):
+                must(store[key] == value, "journalkit")
+        arena.must_hold(data.items(0, scale.peer_puts), ours=False)
+        yield arena.row(name, what, _ASYNC_GOAL, result)
+
+
+def p99(waits: Sequence[float]) -> float:
+    """Return the wait that one in a hundred exceeds."""
+    return sorted(waits)[min(len(waits) - 1, len(waits) * 99 // 100)]
+
+
+def _by(route: str, database: Database, pool: ThreadPoolExecutor, count: int) -> Callable[[int], float]:
+    def by_threads(number: int) -> float:
+        return _in_threads(database, data.items(number * count, (number + 1) * count), THREADS)
+
+    def by_executor(number: int) -> float:
+        some = data.items(number * count, (number + 1) * count)
+        return timed(lambda: asyncio.run(_executed(database, pool, some)), count)
+
+    return by_threads if route == "threads" else by_executor
+
+
+async def _gathered(opener: Callable[..., Any], path: str, number: int, count: int) -> float:
+    """Return the seconds per put of `count` tasks that put one key each, the opening not included."""
+    opened = opener(path)
+    store = await opened if inspect.isawaitable(opened) else opened
+    async with store:
+        some = data.items(number * count, (number + 1) * count)
+        began = time.perf_counter()
+        await asyncio.gather(*(store.put(key, value) for key, value in some))
+        return (time.perf_counter() - began) / count
+
+
+async def _executed(database: Database, pool: ThreadPoolExecutor, some: Sequence[Item]) -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.gather(*(loop.run_in_executor(pool, database.put, key, value) for key, value in some))
+
+
+def _in_threads(database: Database, some: Sequence[Item], count: int, waits: list[float] | None = None) -> float:
+    """Let threads share the items, all beginning at once; return the seconds per put."""
+    failures: list[Exception] = []
+    start = threading.Barrier(count + 1)
+
+    def work(own: Sequence[Item]) -> None:
+        mine: list[float] = []
+        try:
+            with database.worker() as put:
+                start.wait()
+                for key, value in own:
+                    began = time.perf_counter()
+                    put(key, value)
+                    mine.append(time.perf_counter() - began)
+        except Exception as error:  # noqa: BLE001 - told by the thread that asked
+            failures.append(error)
+            start.abort()
+        if waits is not None:
+            waits.extend(mine)
+
+    workers = [threading.Thread(target=work, args=(some[index::count],), daemon=True) for index in range(count)]
+    for worker in workers:
+        worker.start()
+    with contextlib.suppress(threading.BrokenBarrierError):
+        start.wait()
+    began = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    seconds = time.perf_counter() - began
+    if failures:
+        raise next((error for error in failures if not isinstance(error, threading.BrokenBarrierError)), failures[0])
+    return seconds / len(some)
