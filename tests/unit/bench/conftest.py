@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,10 +14,12 @@ from journalkit.bench.scale import TINY
 
 
 class DictDatabase(Database):
-    """A database that is a dict."""
+    """A database that is a dict, found again by its path."""
 
-    def __init__(self, _path: str, _terms: Terms) -> None:
-        self.entries: dict[bytes, Any] = {}
+    kept: ClassVar[dict[str, dict[bytes, Any]]] = {}
+
+    def __init__(self, path: str, _terms: Terms) -> None:
+        self.entries: dict[bytes, Any] = self.kept.setdefault(path, {})
         self.put = self.entries.__setitem__
         self.get = self.entries.get
 
