@@ -127,6 +127,7 @@ def test_an_empty_log_is_kept_and_properly_closed() -> None:
     assert (plan.segments, plan.last_lsn, plan.floor_lsn, plan.damage, plan.sealed) == ((), 0, 0, (), True)
     blank = SegmentScan(SegmentEntry(1, 1, 1, 0), end_bytes=0, header_fault="blank")
     assert (planned(blank).floor_lsn, planned(segment(1, 1, 0)).floor_lsn) == (0, 0)
+    assert planned(ended(segment(1, 1, 3), records=9)).floor_lsn == 9
 
 
 def test_a_segment_that_was_begun_since_the_manifest_is_kept_with_its_own_first_record() -> None:

@@ -78,6 +78,15 @@ def test_a_device_that_is_gone_is_not_asked_for_every_sector(monkeypatch: pytest
     file.close()
 
 
+def test_only_bad_sectors_in_a_row_say_that_a_device_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that gives back every other sector is asked for all of them."""
+    monkeypatch.setattr(unreadable, "_SECTORS_IN_A_ROW_MAX", 2)
+    disk = Disk([(at, at + 1) for at in range(0, 4096, 1024)])
+    file = ForgivingFileSystem(disk).open_read("/d/f")
+    assert file.pread(4096, 0) == b"".join(FILL * 512 + DATA[at + 512 : at + 1024] for at in range(0, 4096, 1024))
+    file.close()
+
+
 @pytest.mark.parametrize("at_first", [True, False])
 def test_what_is_no_fault_of_the_device_is_raised(at_first: bool) -> None:
     """It may be different the next time."""
