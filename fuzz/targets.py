@@ -13,6 +13,7 @@ from fuzz.target import Target
 
 _MODULES: Final = {
     "decoders": ("key", "value", "batch", "frame"),
+    "packed": ("msgpack",),
     "files": ("segment", "manifest", "block", "table"),
     "stores": ("open",),
     "commands": ("cli", "salvage"),

@@ -121,7 +121,7 @@ class Judgement:
 
     def decode(self, value: bytes, key: bytes = b"\xff") -> Any:
         """Return what a value of this key, or a journal's record, stands for."""
-        return value if self.manifest["codec"] == "raw" and key[0] > RESERVED_LAST else decode_value(value)
+        return CODECS[self.manifest["codec"] if key[0] > RESERVED_LAST else "cbor"](value)
 
 
 class MalformedError(ValueError):
@@ -230,6 +230,91 @@ TAGS: dict[int, tuple[type | tuple[type, ...], Callable[[Any], Any]]] = {
     0x4A4B0002: ((set, frozenset), frozenset),
     0x4A4B0003: (str, _decimal),
 }
+
+
+# --- Values: MessagePack, as far as the format uses it
+
+EXTENSION, TIMESTAMP, EPOCH = 74, -1, datetime(1970, 1, 1, tzinfo=UTC)
+PACKED_FLOATS = {0xCA: struct.Struct(">f"), 0xCB: struct.Struct(">d")}
+PACKED_SIZES = {  # by the first byte: how many bytes hold the size, or the integer
+    0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2,
+    0xD2: 4, 0xD3: 8, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4,
+}  # fmt: skip
+
+
+def decode_msgpack(data: bytes) -> Any:
+    """Return the value that all of the bytes stand for."""
+    try:
+        value, end = _packed(data, 0, 0)
+    except (ValueError, ArithmeticError, IndexError, KeyError, TypeError, struct.error) as error:
+        raise MalformedError(f"no value: {error!r}") from error
+    if end != len(data):
+        raise MalformedError("bytes behind the value")
+    return decode_value(value.data) if isinstance(value, Extension) else value
+
+
+class Extension(NamedTuple):
+    """An extension item of the type that holds a value's CBOR."""
+
+    data: bytes
+
+
+def _packed(data: bytes, at: int, depth: int, *, is_key: bool = False) -> tuple[Any, int]:
+    """Return the item at a place and its end. In a key arrays are tuples."""
+    head = data[at]
+    at += 1
+    if head < 0x80 or head >= 0xE0:
+        return (head if head < 0x80 else head - 0x100), at
+    if head in (0xC0, 0xC2, 0xC3):
+        return (None if head == 0xC0 else head == 0xC3), at
+    if head in PACKED_FLOATS:
+        return PACKED_FLOATS[head].unpack_from(data, at)[0], at + PACKED_FLOATS[head].size
+    if head < 0xC0:
+        kind, argument = (0xDE, head & 15) if head < 0x90 else (0xDC, head & 15) if head < 0xA0 else (0xD9, head & 31)
+    elif 0xD4 <= head <= 0xD8:
+        kind, argument = 0xC7, 1 << head - 0xD4
+    else:
+        kind, size = head, PACKED_SIZES[head]
+        argument = int.from_bytes(_bytes(data, at, size), "big", signed=0xD0 <= head <= 0xD3)
+        at += size
+    if 0xCC <= kind <= 0xD3:
+        return argument, at
+    if 0xC7 <= kind <= 0xC9:
+        code, content = _bytes(data, at, 1), _bytes(data, at + 1, argument)
+        return _extension(int.from_bytes(code, "big", signed=True), content, depth), at + 1 + argument
+    if kind < 0xDC:
+        text = _bytes(data, at, argument)
+        return (text if kind < 0xC7 else text.decode()), at + argument
+    if depth == VALUE_DEPTH_MAX or argument > len(data) - at:
+        _refuse("depth or count")
+    if kind < 0xDE:
+        items = []
+        for _ in range(argument):
+            item, at = _packed(data, at, depth + 1, is_key=is_key)
+            items.append(item)
+        return (tuple(items) if is_key else items), at
+    pairs = {}
+    for _ in range(argument):
+        key, at = _packed(data, at, depth + 1, is_key=True)
+        pairs[key], at = _packed(data, at, depth + 1)
+    return pairs, at
+
+
+def _extension(code: int, content: bytes, depth: int) -> Any:
+    if code == EXTENSION and not depth:
+        return Extension(content)
+    if code != TIMESTAMP or len(content) not in (4, 8, 12):
+        _refuse("extension")
+    number = int.from_bytes(content[-8:], "big", signed=len(content) == 12)
+    seconds, nanoseconds = number, int.from_bytes(content[:-8], "big")
+    if len(content) == 8:
+        nanoseconds, seconds = divmod(number, 1 << 34)
+    if nanoseconds >= 10**9:
+        _refuse("nanoseconds")
+    return EPOCH + timedelta(seconds=seconds, microseconds=(nanoseconds + 500) // 1000)
+
+
+CODECS: dict[str, Callable[[bytes], Any]] = {"cbor": decode_value, "msgpack": decode_msgpack, "raw": bytes}
 
 
 def _bytes(data: bytes, at: int, size: int) -> bytes:
@@ -366,7 +451,7 @@ def read_manifest(data: bytes, crc: Crc) -> dict[str, Any]:
     segments, snapshots = manifest["segments"], manifest["snapshots"]
     is_right = (
         manifest["kind"] in ("store", "journal")
-        and manifest["codec"] in ("cbor", "raw")
+        and manifest["codec"] in CODECS
         and _ascend([segment["number"] for segment in segments])
         and all(segment["number"] < manifest["next_segment"] for segment in segments)
         and all(segment["end"]["last_lsn"] >= segment["first_lsn"] - 1 for segment in segments if segment["end"])

@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import journalkit
@@ -23,6 +25,7 @@ from journalkit.errors import UsageError
 from journalkit.format.codec import CborCodec, Codec, codec_named
 from journalkit.format.keys import Keyspace, decode_key, reserved_name
 from journalkit.format.malformed import MalformedError
+from journalkit.format.msgpack import MsgpackCodec
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.fs.posix import PosixFileSystem
 from journalkit.recovery.salvage import Remains, log_records, state, take_stock
@@ -101,16 +104,21 @@ def _codec(fs: ReadableFileSystem, remains: Remains, named: str | None) -> Codec
         return codec_named(remains.manifest.codec)
     if named is not None:
         return codec_named(named)
-    cbor = CborCodec()
-    sample = [data for _, data in zip(range(_SAMPLE), _encoded_values(fs, remains), strict=False)]
-    decoded = 0
-    for data in sample:
-        try:
-            cbor.decode(data)
-            decoded += 1
-        except MalformedError:
-            pass
-    return cbor if 2 * decoded >= len(sample) else codec_named("raw")
+    sample = list(islice(_encoded_values(fs, remains), _SAMPLE))
+    candidates: list[Codec] = [CborCodec()]
+    with suppress(UsageError):
+        candidates.append(codec_named(MsgpackCodec.name))
+    counted = [(sum(_decodes(codec, data) for data in sample), codec) for codec in candidates]
+    decoded, best = max(counted, key=lambda pair: pair[0])
+    return best if 2 * decoded >= len(sample) else codec_named("raw")
+
+
+def _decodes(codec: Codec, data: bytes) -> bool:
+    try:
+        codec.decode(data)
+    except MalformedError:
+        return False
+    return True
 
 
 def _encoded_values(fs: ReadableFileSystem, remains: Remains) -> Iterator[bytes]:

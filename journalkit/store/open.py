@@ -55,7 +55,7 @@ def open_store(
             power cut; "never" a process crash, and a power cut after the next
             `sync`, rotation, fold or close.
         sync_interval_ms: See `sync`; milliseconds.
-        codec: How values are stored; None is the store's own, "cbor" for a new one.
+        codec: How values are stored, "cbor", "msgpack" or "raw"; None is the store's own, "cbor" for a new one.
         compaction: "thread" folds in the background, "manual" only on `compact()`.
         keep_snapshots: How many snapshots are kept, with the log that the oldest needs.
         recovery: "default" cuts a torn tail and refuses damage, "strict" refuses

@@ -118,6 +118,7 @@ GOLDEN = (
     Golden("store-all-values", VALUES, lsn=len(VALUES)),
     Golden("store-all-keys", {key: index for index, key in enumerate(KEYS)}, lsn=1),
     Golden("store-raw-codec", {"a": b"not CBOR: \xff", "b": b""}, lsn=2, codec="raw"),
+    Golden("store-msgpack-codec", VALUES, lsn=len(VALUES), codec="msgpack"),
     folded("store-two-snapshots"),
     folded("store-two-snapshots-killed"),
     Golden("store-torn-tail", {"a": 1, "b": 2}, lsn=2, outcome="cut", verify=1),

@@ -37,10 +37,10 @@ def store_empty(seed: int) -> Files:
     return maker.files()
 
 
-def store_all_values(seed: int) -> Files:
+def store_all_values(seed: int, codec: str = "cbor") -> Files:
     """Every type of value."""
     maker = Maker(seed)
-    with maker.store() as store:
+    with maker.store(codec=codec) as store:
         for key, value in VALUES.items():
             store[key] = value
     return maker.files()
@@ -371,6 +371,7 @@ MAKERS: dict[str, Callable[[int], Files]] = {
     "duplicated-segment": duplicated_segment,
     "rolled-back-segment": rolled_back_segment,
     "foreign-manifest": foreign_manifest,
+    "store-msgpack-codec": lambda seed: store_all_values(seed, "msgpack"),
 }
 
 

@@ -96,7 +96,7 @@ class Lives:
         self.disk = SimulatedDisk()
         self.clock = SimulatedClock(seed=seed)
         self.kind = self.chance.choice(("store", "store", "journal"))
-        self.codec: Any = self.chance.choice(("cbor", "cbor", "raw"))
+        self.codec: Any = self.chance.choice(("cbor", "msgpack", "raw"))
 
     def files(self) -> Files:
         """Live a few times, and return what the last crash left."""

@@ -94,8 +94,7 @@ def read(files: Files) -> tuple[Sight, str, set[str]]:
         refusal = judgement.refusal
         return (Sight(refusal.kind, refusal.file) if refusal else Sight("absent")), verdict, complained
     if judgement.manifest["kind"] == "journal":
-        decode = READER.decode_value if judgement.manifest["codec"] == "cbor" else bytes
-        state = {record.lsn: decode(record.payload) for record in judgement.records}
+        state = {record.lsn: judgement.decode(record.payload) for record in judgement.records}
     else:
         state = judgement.decoded()
     return Sight(lsn=judgement.last_lsn, state=state), verdict, complained

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
+from datetime import UTC, timedelta, timezone
+from operator import attrgetter
 from typing import Any
 
 import cbor2
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import msgpack
 
 from journalkit.errors import UsageError
-from journalkit.format.codec import CborCodec, _decode_container, _decode_exactly
+from journalkit.format.codec import CborCodec, Codec, _decode_container, _decode_exactly, codec_named
 from journalkit.format.malformed import MalformedError
+from journalkit.format.msgpack import is_native
 from journalkit.format.values import is_plain, same
 
 CBOR = CborCodec()
+MSGPACK = codec_named("msgpack")
+NAME = attrgetter("name")
 
 ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 PLAIN_SCALARS = (
@@ -49,6 +54,7 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PLAIN_SCALARS, inner, max_size=4),
     max_leaves=8,
 )
+UTC_MOMENTS = st.lists(st.datetimes(timezones=st.just(UTC)), max_size=3)
 ANYTHING = st.recursive(
     st.none()
     | st.text(st.characters())
@@ -62,10 +68,11 @@ ANYTHING = st.recursive(
 )
 
 
-@given(VALUES)
-def test_a_value_comes_back_the_same(value: Any) -> None:
+@pytest.mark.parametrize("codec", [CBOR, MSGPACK], ids=NAME)
+@given(value=VALUES)
+def test_a_value_comes_back_the_same(codec: Codec, value: Any) -> None:
     """At every depth, in every nesting of lists, tuples, sets and keys."""
-    assert same(CBOR.decode(CBOR.encode(value)), value)
+    assert same(codec.decode(codec.encode(value)), value)
 
 
 @given(PLAIN)
@@ -77,14 +84,27 @@ def test_plain_values_are_what_the_library_writes(value: Any) -> None:
     assert same(CBOR.decode(data), cbor2.loads(data))
 
 
-@given(ANYTHING)
-def test_what_is_not_refused_comes_back(value: Any) -> None:
+@given(PLAIN | UTC_MOMENTS)
+def test_what_messagepack_can_say_is_what_the_library_writes(value: Any) -> None:
+    """Without the extension, unless an integer is too large."""
+    try:
+        data = msgpack.encode(value)
+    except OverflowError:
+        assert type(msgpack.decode(MSGPACK.encode(value))) is msgpack.Ext
+        return
+    assert MSGPACK.encode(value) == data
+    assert is_native(value)
+
+
+@pytest.mark.parametrize("codec", [CBOR, MSGPACK], ids=NAME)
+@given(value=ANYTHING)
+def test_what_is_not_refused_comes_back(codec: Codec, value: Any) -> None:
     """Whatever an application passes: stored exactly, or an error of ours that nothing else hides."""
     try:
-        data = CBOR.encode(value)
+        data = codec.encode(value)
     except UsageError:
         return
-    assert same(CBOR.decode(data), value)
+    assert same(codec.decode(data), value)
 
 
 def mutated(data: bytes, edits: list[tuple[int, int]], cut: int) -> bytes:
@@ -148,6 +168,40 @@ def test_any_bytes_are_a_storable_value_or_malformed(data: bytes) -> None:
     assert same(CBOR.decode(CBOR.encode(value)), value)
 
 
+PACKED_HEADS = st.integers(0x80, 0xA2).map(lambda head: bytes((head,))) | st.sampled_from(
+    [bytes((head,)) for head in (0xC0, 0xC2, 0xCA, 0xCB, 0xCC, 0xCF, 0xD0)]
+    + [
+        b"\xc4\2",
+        b"\xc7\x0c",
+        b"\xc7\2\x4a",
+        b"\xd4\x4a",
+        b"\xd6\xff",
+        b"\xd7\xff",
+        b"\xd9\1",
+        b"\xdc\0\1",
+        b"\xde\0\1",
+    ]
+)
+PACKED = st.lists(PACKED_HEADS | st.binary(max_size=3), max_size=10).map(b"".join)
+PACKED_DAMAGED = st.builds(
+    mutated,
+    VALUES.map(MSGPACK.encode),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=3),
+    st.sampled_from([0, 0, 1, 2]),
+)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=40) | PACKED | PACKED_DAMAGED)
+def test_any_bytes_are_a_storable_packed_value_or_malformed(data: bytes) -> None:
+    """The same of MessagePack."""
+    try:
+        value = MSGPACK.decode(data)
+    except MalformedError:
+        return
+    assert same(MSGPACK.decode(MSGPACK.encode(value)), value)
+
+
 @given(ITEMS | DAMAGED, st.binary(max_size=3))
 def test_the_end_mark_finds_the_same_end_as_a_file(data: bytes, behind: bytes) -> None:
     """Asking a file object where it stopped is the plain way; the quick one must agree."""
@@ -160,8 +214,9 @@ def test_the_end_mark_finds_the_same_end_as_a_file(data: bytes, behind: bytes) -
     assert same(outcomes[0], outcomes[1])
 
 
-@given(VALUES, st.binary(min_size=1, max_size=20))
-def test_nothing_may_follow_a_value(value: Any, behind: bytes) -> None:
+@pytest.mark.parametrize("codec", [CBOR, MSGPACK], ids=NAME)
+@given(value=VALUES, behind=st.binary(min_size=1, max_size=20))
+def test_nothing_may_follow_a_value(codec: Codec, value: Any, behind: bytes) -> None:
     """Bytes behind it mean that a length was wrong somewhere."""
     with pytest.raises(MalformedError):
-        CBOR.decode(CBOR.encode(value) + behind)
+        codec.decode(codec.encode(value) + behind)

@@ -43,6 +43,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "crc32c": (
         "journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run", "journalkit.format.block"
     ),
+    "msgspec": ("journalkit.format.msgpack", "journalkit.bench"),
     "sortedcontainers": ("journalkit.store",),
     "watchdog": ("journalkit.store",),
     "rich": ("journalkit.cli", "journalkit.ui", "journalkit.bench"),

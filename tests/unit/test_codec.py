@@ -287,5 +287,5 @@ def test_codecs_are_found_by_the_name_in_the_file() -> None:
     """An unknown one is a newer store, left as it is."""
     assert isinstance(codec_named("cbor"), CborCodec)
     assert isinstance(codec_named("raw"), RawCodec)
-    with pytest.raises(UnsupportedFormatError, match="upgrade journalkit, this one has cbor, raw"):
+    with pytest.raises(UnsupportedFormatError, match="upgrade journalkit, this one has cbor, msgpack, raw"):
         codec_named("pickle")

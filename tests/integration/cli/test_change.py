@@ -172,6 +172,23 @@ def test_a_raw_store_is_dumped_and_loaded_as_one(run: Run, tmp_path: Any, state:
     assert "line 1: the raw codec stores bytes" in ran.err
 
 
+def test_a_msgpack_store_is_seen_dumped_and_loaded_as_one(run: Run, tmp_path: Any, state: State) -> None:
+    """Every command that shows or takes values speaks the store's codec."""
+    with journalkit.open(tmp_path / "packed", codec="msgpack") as store:
+        store.update({"a": {"n": [1, 2.5, b"x"]}, "b": (1, {2})})
+        with store.transaction() as tx:
+            tx.offsets["in"] = 7
+    assert run("put", tmp_path / "packed", "c", '{"$tuple": [1]}').code == 0
+    assert run("get", tmp_path / "packed", "a").json == {"n": [1, 2.5, {"$bytes": "eA=="}]}
+    assert "$set" in run("scan", tmp_path / "packed").out
+    assert '"$tuple"' in run("log", tmp_path / "packed", "--values").out
+    assert run("info", tmp_path / "packed", "--json").json["codec"] == "msgpack"
+    dumped = run("dump", tmp_path / "packed").out.encode()
+    assert run("load", tmp_path / "copy", "--codec", "msgpack", stdin=dumped).code == 0
+    assert state(tmp_path / "copy") == state(tmp_path / "packed")
+    assert run("dump", tmp_path / "copy").out.encode() == dumped
+
+
 def test_a_batch_that_is_too_large_as_a_whole_is_told_by_its_lines(
     run: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

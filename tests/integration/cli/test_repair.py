@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,36 @@ def test_the_codec_is_found_by_trying(run: Run, tmp_path: Any, state: State) -> 
     (tmp_path / "raw" / names.MANIFEST).unlink()
     assert run("salvage", tmp_path / "raw", tmp_path / "new", "--json").json["codec"] == "raw"
     assert state(tmp_path / "new") == before
+
+
+def test_messagepack_is_found_by_trying_too(run: Run, tmp_path: Any, state: State) -> None:
+    """Where it is installed; without it the bytes are kept as they are."""
+    with journalkit.open(tmp_path / "packed", codec="msgpack") as store:
+        for number in range(9):
+            store[number] = {"name": f"number {number}", "at": (number, 1.5)}
+    before = state(tmp_path / "packed")
+    (tmp_path / "packed" / names.MANIFEST).unlink()
+    assert run("salvage", tmp_path / "packed", tmp_path / "new", "--json").json["codec"] == "msgpack"
+    assert state(tmp_path / "new") == before
+
+
+def test_a_msgpack_store_is_looked_at_without_the_package(
+    run: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who needs its values needs the package, and is told so."""
+    with journalkit.open(tmp_path / "packed", codec="msgpack") as store:
+        store["a"] = {"n": 1}
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    assert run("verify", tmp_path / "packed").code == 0
+    assert run("info", tmp_path / "packed", "--json").json["codec"] == "msgpack"
+    [record] = run("log", tmp_path / "packed", "--values", "--json").lines
+    assert record["changes"] == [{"op": "put", "key": "a", "value_bytes": "81a16e01"}]
+    for command in (("get", "a"), ("dump",), ("salvage", tmp_path / "new")):
+        ran = run(command[0], tmp_path / "packed", *command[1:])
+        assert (ran.code, "journalkit[msgpack]" in ran.err) == (2, True)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "packed" / names.MANIFEST).unlink()
+    assert run("salvage", tmp_path / "packed", tmp_path / "new", "--json").json["codec"] == "raw"
 
 
 @pytest.mark.parametrize("with_manifest", [True, False])
