@@ -25,6 +25,7 @@ from workloads import BY_NAME, WORKLOADS
 
 from journalkit.cli import examination
 from journalkit.errors import JournalError
+from journalkit.format.names import MANIFEST
 from journalkit.testing import SimulatedDisk
 
 GOALS: Final = (
@@ -137,6 +138,9 @@ class Nest:
 
     def _crashes_of_open(self, left: Left) -> Iterator[tuple[Image, Left]]:
         disk, history = left.found(), left.history.copy()
+        if disk.status(f"{history.path}/{MANIFEST}") is None:
+            # There was no store yet: this open makes one, and knows nothing of what the first would have said.
+            history.metadata = {}
         states = States(disk, self.bound)
         crashes: dict[bytes, tuple[Image, Left]] = {}
 
