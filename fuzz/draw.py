@@ -52,11 +52,6 @@ class Source:
         self._at = len(self._data)
         return taken
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether only zeros are left."""
-        return self._at >= len(self._data)
-
     def number(self) -> int:
         """Return an integer of any size, often one at an edge."""
         edge = _EDGES[self.below(len(_EDGES))]

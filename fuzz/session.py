@@ -35,7 +35,7 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _BEGIN_S = 90.0
 _END_S = 60.0
 _POLL_S = 0.1
-_COVERAGE = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)/")
+_COVERAGE = re.compile(r"cov: (\d+) ft: \d+ corp: (\d+)/")
 _BOOT = """
 import json, sys
 order = json.loads(sys.argv[1])
@@ -69,7 +69,6 @@ class Result:
     inputs: int = 0
     seconds: float = 0.0
     edges: int = 0
-    features: int = 0
     kept: int = 0
     finding: str = ""
     artifact: Path | None = None
@@ -155,7 +154,7 @@ def _run(order: Order, bounds: Limits, notes: Notes, result: Result) -> None:
     said = (folder / "log").read_text(encoding="utf-8", errors="replace")
     reached = _COVERAGE.findall(said)
     if reached:
-        result.edges, result.features, result.kept = map(int, reached[-1])
+        result.edges, result.kept = map(int, reached[-1])
     written = folder / "finding"
     if process.returncode == FOUND and written.exists():
         found = json.loads(written.read_text(encoding="utf-8"))

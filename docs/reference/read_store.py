@@ -108,7 +108,6 @@ class Judgement:
     state: State | None = None
     refusal: Finding | None = None
     snapshot_lsn: int = 0
-    promised_lsn: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)
 
     def files(self, *kinds: str) -> set[str]:
@@ -644,8 +643,8 @@ class Log:
             if slot and slot[0] == entry["number"] and segment.end < slot[1]:
                 segment.fail(segment.end, f"the durable slot promises the bytes up to {slot[1]}")
         last = self.segments[-1] if self.segments else Segment({}, "MANIFEST", b"", 0, self.manifest["pruned_lsn"])
+        self.judgement.last_lsn = last.last_lsn
         lsn, who = max(self.promises)
-        self.judgement.last_lsn, self.judgement.promised_lsn = last.last_lsn, lsn
         if lsn > last.last_lsn:
             last.fail(last.end, f"{who} promises the records up to {lsn}")
 

@@ -79,7 +79,6 @@ class PhaseFileSystem:
         self._inner = PosixFileSystem()
         self._board = board
         self._thread = _Thread()
-        self.is_recovering = threading.local()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -264,7 +264,6 @@ class Life:
     def __init__(self, plan: Plan, counter: str | None = None, *, is_held: bool = False) -> None:
         """Start it; one that is held begins when it is told to `go`."""
         self.plan = plan
-        self._began_s = time.monotonic()
         self._pipe, pipe = os.pipe()
         waiting, self._hold = os.pipe()
         self.pid = os.fork()

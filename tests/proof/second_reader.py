@@ -6,7 +6,7 @@
     judgement.files("damaged")           # the files that these findings are about
     judgement.state      # encoded key -> encoded value, offsets included; {} for a journal; None: nothing may be served
     judgement.decoded()  # the same as Python's values; an offset's key is ("offsets", name)
-    judgement.last_lsn, judgement.promised_lsn, judgement.snapshot_lsn
+    judgement.last_lsn, judgement.snapshot_lsn
     judgement.records    # Record(lsn, kind, time_us, durable_lsn, file, offset, payload), as far as could be read
 
 `files` holds the store's own folder, by plain names; what lies in `quarantine/`
