@@ -30,7 +30,7 @@ from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.format.names import segment_name
 from journalkit.format.segment import HEADER_BYTES
 from journalkit.fs.interface import FileSystem
-from journalkit.log.commit import Commit
+from journalkit.log.commit import Stateless
 from journalkit.log.reader import SegmentReader
 from journalkit.manifest import read_manifest
 from journalkit.options import MIB, Options
@@ -121,7 +121,7 @@ class Journal(Handle):
         self._seen_durable_lsn = 0
         if writable:
             opened = open_for_writing(
-                place.fs, place.directory, request, BlockCache(0), clock, Records(place.directory), _apply_nothing
+                place.fs, place.directory, request, BlockCache(0), clock, Records(place.directory), Stateless()
             )
             self._report = opened.report
             self._manifest = opened.keeper.current
@@ -186,7 +186,7 @@ class Journal(Handle):
                 size_bytes=len(payload),
                 limit_bytes=PAYLOAD_BYTES_MAX,
             )
-        return log.commit(Commit(payload, Kind.RECORD, (), self._durable(sync)))
+        return log.append(payload, Kind.RECORD, (), self._durable(sync))
 
     def read(self, from_lsn: Lsn | None = None, to_lsn: Lsn | None = None) -> Iterator[JournalRecord]:
         """Return an iterator over records in order, up to the last one that there is at this call.
@@ -319,10 +319,6 @@ class Journal(Handle):
             return f"<journalkit.Journal {self.path!r}, closed>"
         mode = "rw" if self._opened is not None else "r"
         return f"<journalkit.Journal {self.path!r}, mode {mode!r}, LSN {self.lsn}, durable to {self.durable_lsn}>"
-
-
-def _apply_nothing(commits: list[Commit], last_lsn: int) -> None:
-    """A journal holds no state."""
 
 
 def _moment(time_us: int) -> datetime:

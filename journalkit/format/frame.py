@@ -43,7 +43,10 @@ PAYLOAD_BYTES_MAX: Final = 256 * 1024 * 1024
 
 _MAGIC_BYTES: Final = MAGIC.to_bytes(2, "little")
 _MAGIC_OFFSET: Final = HEADER.offset_of("magic")
-_COVERED = Layout(*HEADER.fields[1:]).struct
+# All that the header checksum covers; magic, kind and flags as the one number that they are to who packs them.
+_COVERED = struct.Struct("<IIIQqQ")
+_KIND_SHIFT: Final = 16
+_pack_covered = _COVERED.pack
 _FULL = HEADER.struct
 _CHECKSUM: Final = struct.Struct("<I")
 _SAFE_TO_IGNORE: Final = 0x80
@@ -107,9 +110,8 @@ def encode_with_checksum(
 ) -> tuple[bytes, int]:
     """`encode` by position, with the frame's checksum: what the path of a single commit has no time for else."""
     seed = (salt + offset_bytes) & SEED_MASK
-    covered = _COVERED.pack(
-        crc32c(payload, (seed + HEADER_BYTES) & SEED_MASK), len(payload), MAGIC, kind, 0, lsn, time_us, durable_lsn
-    )
+    payload_checksum = crc32c(payload, (seed + HEADER_BYTES) & SEED_MASK)
+    covered = _pack_covered(payload_checksum, len(payload), MAGIC | kind << _KIND_SHIFT, lsn, time_us, durable_lsn)
     checksum = crc32c(covered, seed)
     return checksum.to_bytes(4, "little") + covered + payload, checksum
 

@@ -10,11 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from journalkit.errors import JournalError
 
 Mutations: TypeAlias = Sequence[tuple[bytes, bytes | None]]
+Check: TypeAlias = "Callable[[int, Sequence[Commit]], None]"
+
+
+class Applier(Protocol):
+    """Makes records visible, in the order of their LSNs. Called by a leader, and again after an interruption."""
+
+    def apply(self, commits: list[Commit], last_lsn: int, /) -> None:
+        """Make a group visible whose last record is `last_lsn`."""
+        ...
+
+    def apply_one(self, mutations: Mutations, payload: bytes, lsn: int, /) -> None:
+        """Make a record visible that was alone: what `apply` does, without the object around it."""
+        ...
+
+
+class Stateless:
+    """The applier of a log that is all there is: no state changes with a record."""
+
+    def apply(self, commits: list[Commit], last_lsn: int, /) -> None:
+        """Do nothing."""
+
+    def apply_one(self, mutations: Mutations, payload: bytes, lsn: int, /) -> None:
+        """Do nothing."""
 
 
 class Commit:
@@ -35,7 +58,7 @@ class Commit:
         kind: int,
         mutations: Mutations,
         durable: bool,
-        check: Callable[[int, Sequence[Commit]], None] | None = None,
+        check: Check | None = None,
     ) -> None:
         self.payload = payload
         self.kind = kind

@@ -33,7 +33,7 @@ class DurableFile:
     def __init__(self, fs: FileSystem, directory: str, *, store: bytes, writer: bytes, epoch: int) -> None:
         """Open the slot's file, creating it if there is none. An old promise stays until the first `write`."""
         path = os.path.join(directory, DURABLE)
-        self._file: WritableFile = fs.open_write(path) if fs.status(path) is not None else fs.create(path)
+        self.file: WritableFile = fs.open_write(path) if fs.status(path) is not None else fs.create(path)
         self._identity = (store, writer, epoch)
         self._segment = 0
         self._encoder: DurableEncoder | None = None
@@ -44,12 +44,16 @@ class DurableFile:
         Raises:
             OSError: The slot is as it was or torn; a torn one promises nothing.
         """
+        self.file.pwrite(self.encode(segment, end_bytes, lsn), 0)
+
+    def encode(self, segment: int, end_bytes: int, lsn: int) -> bytes:
+        """Return what `write` writes, for who has time before the fsync and not behind it."""
         if self._encoder is None or segment != self._segment:
             store, writer, epoch = self._identity
             self._encoder = DurableEncoder(store=store, writer=writer, epoch=epoch, segment=segment)
             self._segment = segment
-        self._file.pwrite(self._encoder.encode(end_bytes, lsn), 0)
+        return self._encoder.encode(end_bytes, lsn)
 
     def close(self) -> None:
         """Release the descriptor."""
-        self._file.close()
+        self.file.close()

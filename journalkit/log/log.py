@@ -39,7 +39,7 @@ from journalkit.errors import (
 from journalkit.format.frame import PAYLOAD_BYTES_MAX
 from journalkit.format.manifest import SegmentEntry
 from journalkit.fs.interface import FileSystem
-from journalkit.log.commit import Commit, wait
+from journalkit.log.commit import Applier, Check, Commit, Mutations, wait
 from journalkit.log.durable import DurableFile
 from journalkit.log.succession import Position, Succession
 from journalkit.log.writer import LogStatistics, LogWriter
@@ -67,18 +67,17 @@ class Log:
         *,
         last_lsn: int,
         segment_bytes_max: int,
-        apply: Callable[[list[Commit], int], None],
+        applier: Applier,
     ) -> None:
         """Take over a log that recovery has made ready: `position.active` is named, empty and durable.
 
-        `apply(commits, last_lsn)` makes a group visible; it is called in LSN
-        order and may be called again with the same group.
+        `applier` makes records visible, in LSN order; it may be called again with the same ones.
         """
         segments = Succession(fs, directory, keeper, clock, position, segment_bytes_max)
         self._directory = directory
         self._clock = clock
         self._segments = segments
-        self._writer = LogWriter(fs, directory, clock, segments, durable, last_lsn=last_lsn, apply=apply)
+        self._writer = LogWriter(fs, directory, clock, segments, durable, last_lsn=last_lsn, applier=applier)
         self._queue: deque[Commit] = deque()
         self._leadership = Lock()
         self._leader = _NOBODY
@@ -112,42 +111,55 @@ class Log:
 
     # Commits
 
-    def commit(self, commit: Commit) -> int:
+    def append(
+        self, payload: bytes, kind: int, mutations: Mutations, durable: bool, check: Check | None = None
+    ) -> int:
         """Append a record, wait until it is what it asked to be, and return its LSN.
+
+        `check` is what it is for a `Commit`.
 
         Raises:
             RecordTooLargeError: Nothing was written.
             UsageError: Called by the leader itself, from a signal handler or a
                 finalizer that interrupted it. Nothing was written.
-            Exception: What the commit's check raised; nothing was written.
+            Exception: What the check raised; nothing was written.
             StoreFullError: Nothing was written; the log goes on.
-            FencedError, StorageError, ClosedError: The log takes no more commits.
-            BaseException: An interrupt. If the commit had an LSN it is complete
+            FencedError, StorageError, ClosedError: The log takes no more records.
+            BaseException: An interrupt. If the record had an LSN it is complete
                 by then, or will be; else it was withdrawn.
         """
-        payload = commit.payload
-        if payload is not None and len(payload) > PAYLOAD_BYTES_MAX:
+        if len(payload) > PAYLOAD_BYTES_MAX:
             raise RecordTooLargeError(
                 f"a record of {len(payload)} bytes is over the limit of {PAYLOAD_BYTES_MAX}; split it",
                 size_bytes=len(payload),
                 limit_bytes=PAYLOAD_BYTES_MAX,
             )
-        try:
-            queue, leadership = self._queue, self._leadership
-            if not queue and not leadership.locked() and not (commit.durable and self._crowd > 1):
-                me = get_ident()
+        queue, leadership = self._queue, self._leadership
+        if not queue and not leadership.locked() and not (durable and self._crowd > 1):
+            try:
                 with leadership:
-                    self._leader = me
+                    self._leader = get_ident()
                     try:
-                        self._writer.write_single(commit)
+                        lsn = self._writer.write_single(payload, kind, mutations, durable, check)
                     finally:
                         self._leader = _NOBODY
                 if queue:
                     self._wake_next()
-            if not commit.settled:
-                self._line_up(commit)
+            except BaseException:
+                self._complete()
+                raise
+            if lsn:
+                return lsn
+        return self.commit(Commit(payload, kind, mutations, durable, check))
+
+    def commit(self, commit: Commit) -> int:
+        """Take a commit into the next group, and return its LSN when it is what it asked to be. As `append`."""
+        try:
+            self._line_up(commit)
         except BaseException:
-            self._abandon(commit)
+            with suppress(ValueError):
+                self._queue.remove(commit)
+            self._complete()
             raise
         error = commit.error
         if error is not None:
@@ -173,7 +185,7 @@ class Log:
             for commit in (*commits, barrier):
                 with suppress(ValueError):
                     self._queue.remove(commit)
-            self._abandon(barrier)
+            self._complete()
             raise
 
     def sync(self) -> int:
@@ -233,12 +245,14 @@ class Log:
         except IndexError:
             return
 
-    def _abandon(self, commit: Commit) -> None:
-        """The caller of `commit` was interrupted: withdraw it, or complete it if it has an LSN."""
-        with suppress(ValueError):
-            self._queue.remove(commit)
-        if self._leader != get_ident():
+    def _complete(self) -> None:
+        """A caller was interrupted: complete what has an LSN, unless that is what this thread is inside of."""
+        if self._leader == get_ident():
+            return
+        if self._writer.is_busy or self._segments.rotation is not None:
             self._as_leader(lambda: None)
+        else:
+            self._wake_next()
 
     def _as_leader(self, action: Callable[[], None]) -> None:
         """Do something while nobody writes and nothing is half done."""

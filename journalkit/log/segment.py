@@ -30,7 +30,9 @@ class SegmentWriter:
 
     `end_bytes` is where the next frame goes; `last_checksum` the header
     checksum of the last frame; `entry` what a manifest says of it; `sync`
-    makes durable what was written, and fails for good once it failed.
+    makes durable what was written, and fails for good once it failed. Up to
+    `ready_until_bytes` frames need no more room, and before `unsure_until_bytes`
+    remains of a failed write may stand behind the end.
     """
 
     def __init__(self, file: WritableFile, path: str, entry: SegmentEntry) -> None:
@@ -40,8 +42,9 @@ class SegmentWriter:
         self.end_bytes = HEADER_BYTES
         self.last_checksum = 0
         self.sync = SyncAttempts(file).run
+        self.ready_until_bytes = 0
+        self.unsure_until_bytes = 0
         self._prepared_bytes = 0
-        self._unsure_until_bytes = 0
 
     @classmethod
     def create(cls, fs: FileSystem, directory: str, entry: SegmentEntry) -> SegmentWriter:
@@ -85,7 +88,7 @@ class SegmentWriter:
                 raise
             target = needed
             self.file.allocate(prepared, target - prepared)
-        self._prepared_bytes = target
+        self._set_prepared(target)
 
     def write(self, data: bytes, offset_bytes: int) -> None:
         """Write whole frames at `offset_bytes`, the current end; the end doesn't move yet.
@@ -96,10 +99,9 @@ class SegmentWriter:
             OSError: Part of it may stand in the file, until `withdraw`.
         """
         end = offset_bytes + len(data)
-        if end + SEAL_BYTES > self._prepared_bytes:
-            # Room for a seal is always there: closing works on a full disk.
+        if end > self.ready_until_bytes:
             self.prepare(end + SEAL_BYTES)
-        self._unsure_until_bytes = end
+        self.unsure_until_bytes = end
         written = self.file.pwrite(data, offset_bytes)
         if written != len(data):
             write_all(self.file, memoryview(data)[written:], offset_bytes + written)
@@ -107,7 +109,7 @@ class SegmentWriter:
     def accept(self, end_bytes: int, last_checksum: int) -> None:
         """Vouch for everything before `end_bytes`: it was written whole."""
         self.last_checksum = last_checksum
-        self.end_bytes = self._unsure_until_bytes = end_bytes
+        self.end_bytes = self.unsure_until_bytes = end_bytes
 
     def withdraw(self) -> None:
         """Erase, durably, what a failed `write` may have left behind the end.
@@ -118,16 +120,16 @@ class SegmentWriter:
         Raises:
             OSError: It is still there; no frame may be appended.
         """
-        if self._unsure_until_bytes > self.end_bytes:
+        if self.unsure_until_bytes > self.end_bytes:
             try:
-                write_all(self.file, bytes(self._unsure_until_bytes - self.end_bytes), self.end_bytes)
+                write_all(self.file, bytes(self.unsure_until_bytes - self.end_bytes), self.end_bytes)
             except OSError as error:
                 if not is_full(error):
                     raise
                 # Where zeros need room too (copy on write), a shorter file needs none.
                 self.trim(self.end_bytes)
             self.sync()
-            self._unsure_until_bytes = self.end_bytes
+            self.unsure_until_bytes = self.end_bytes
 
     def write_header(self, header: SegmentHeader) -> None:
         """Write the header; after a sync the segment may `begin`."""
@@ -147,7 +149,12 @@ class SegmentWriter:
     def trim(self, end_bytes: int) -> None:
         """Give prepared room behind `end_bytes` back. Not durable until synced."""
         self.file.truncate(end_bytes)
+        self._set_prepared(end_bytes)
+
+    def _set_prepared(self, end_bytes: int) -> None:
         self._prepared_bytes = end_bytes
+        # Room for a seal is always there: closing works on a full disk.
+        self.ready_until_bytes = end_bytes - SEAL_BYTES
 
     def ended(self, last_lsn: int, *, sealed: bool) -> SegmentEntry:
         """Return the manifest's entry of this segment once it takes no more frames."""

@@ -10,16 +10,16 @@ log refuse is noted in `failed` before anybody hears of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from journalkit.clock import Clock
 from journalkit.errors import JournalError, StorageError, StoreFullError
 from journalkit.format import frame as frame_format
+from journalkit.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
 from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem
-from journalkit.log.commit import Commit, Group
+from journalkit.log.commit import Applier, Check, Commit, Group, Mutations
 from journalkit.log.durable import DurableFile
 from journalkit.log.rotation import Seal
 from journalkit.log.segment import SegmentWriter
@@ -28,8 +28,8 @@ from journalkit.log.succession import Succession
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
-Single: TypeAlias = tuple[Commit, bytes, int, int]
-"""A commit, its frame, the frame's offset and the LSN."""
+Single: TypeAlias = tuple[bytes, int, Mutations, bool, bytes, int, int]
+"""What a commit says, payload, kind, mutations and durability, then its frame, the frame's offset and the LSN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class LogWriter:
         durable: DurableFile,
         *,
         last_lsn: int,
-        apply: Callable[[list[Commit], int], None],
+        applier: Applier,
     ) -> None:
         self._fs = fs
         self._directory = directory
         self._clock = clock
         self._durable = durable
-        self._apply = apply
+        self._applier = applier
         self._to_take_singly = 0
         self.segments = segments
         self.group: Group | None = None
@@ -89,66 +89,82 @@ class LogWriter:
         # In this order: a single record becomes a group before it ceases to be a single one.
         return self.single is not None or self.group is not None
 
-    def write_single(self, commit: Commit) -> bool:
-        """Write a record that nobody else waits beside; return False, nothing done, if there is more to do than that.
+    def write_single(
+        self, payload: bytes, kind: int, mutations: Mutations, durable: bool, check: Check | None = None
+    ) -> int:
+        """Write a record that nobody else waits beside and return its LSN; 0, nothing done, if more is to do than that.
 
         Most records are alone, and most of what a group needs is not for them.
         `single` is what `group` is otherwise: from its assignment on the record
         completes, and who finds it carries it on as a group of one. So does this,
         for everything out of the ordinary. Equal to `lead`; tests/unit/log/test_single.py says so.
+
+        What can be done before the fsync is: behind it the processor has
+        forgotten this program, and each step takes several times as long.
+
+        Raises:
+            Exception: What the check raised, or what became of the record as a group.
         """
-        segments, payload, lsn = self.segments, commit.payload, self.last_lsn + 1
+        segments, lsn = self.segments, self.last_lsn + 1
         active = segments.position.active
         start = active.end_bytes
-        if payload is None or start >= segments.rotate_at_bytes or self.failed is not None:
-            return False
+        end = start + FRAME_HEADER_BYTES + len(payload)
+        if end > active.ready_until_bytes or start >= segments.rotate_at_bytes or self.failed is not None:
+            return 0
         if self.single is not None or self.group is not None or segments.rotation is not None:
-            return False
+            return 0
+        if check is not None:
+            check(lsn - 1, ())
+        data, checksum = frame_format.encode_with_checksum(
+            payload, lsn, self._clock.wall_us(), self.durable_lsn, kind, active.entry.salt, start
+        )
+        self.groups += 1
+        self.bytes_appended += end - start
+        self.single = (payload, kind, mutations, durable, data, start, lsn)
+        active.unsure_until_bytes = end
         try:
-            if commit.check is not None:
-                commit.check(lsn - 1, ())
-            data, checksum = frame_format.encode_with_checksum(
-                payload, lsn, self._clock.wall_us(), self.durable_lsn, commit.kind, active.entry.salt, start
-            )
-        except Exception as error:  # noqa: BLE001 - whatever a check raises is its commit's outcome
-            commit.settle(error)
-            return True
-        commit.lsn = lsn
-        self.single = (commit, data, start, lsn)
-        try:
-            active.write(data, start)
+            if active.file.pwrite(data, start) != end - start:
+                active.write(data, start)
         except OSError as error:
-            self._refuse(active, self._as_group(self.single), error)
-            self._finish_group()
-            return True
-        end = start + len(data)
-        if commit.durable:
+            group = self._as_group(self.single)
+            self._refuse(active, group, error)
+            return self._outcome(group)
+        if durable:
+            slot = self._durable.encode(active.entry.number, end, lsn)
             try:
                 active.sync()
-                self._durable.write(active.entry.number, end, lsn)
+                self._durable.file.pwrite(slot, 0)
             except OSError:
                 # A group meets it again, a failed fsync above all, and knows what each failure means.
-                self._as_group(self.single).written = True
-                self._finish_group()
-                return True
-        self._apply([commit], lsn)
-        active.accept(end, checksum)
+                group = self._as_group(self.single)
+                group.written = True
+                return self._outcome(group)
+        self._applier.apply_one(mutations, payload, lsn)
+        active.last_checksum = checksum
+        active.end_bytes = end
         self.last_lsn = lsn
-        if commit.durable:
+        if durable:
             self.durable_lsn = lsn
             self.syncs += 1
-        self.groups += 1
-        self.bytes_appended += len(data)
-        commit.settled = True
         self.single = None
-        return True
+        return lsn
 
     def _as_group(self, single: Single) -> Group:
         """Carry a single record on as the group that is under way, from the beginning."""
-        commit, data, start, lsn = single
-        self.group = group = Group([commit], data, start, lsn, frame_format.checksum_of(data), commit.durable)
+        payload, kind, mutations, durable, data, start, lsn = single
+        commit = Commit(payload, kind, mutations, durable)
+        commit.lsn = lsn
+        self.group = group = Group([commit], data, start, lsn, frame_format.checksum_of(data), durable)
         self.single = None
         return group
+
+    def _outcome(self, group: Group) -> int:
+        """Finish a group of one and tell its caller what became of it."""
+        self._finish_group()
+        (commit,) = group.commits
+        if commit.error is not None:
+            raise commit.error.with_traceback(None)
+        return commit.lsn
 
     def lead(self, queue: deque[Commit]) -> int:
         """Write what waits in the queue; return how many left it."""
@@ -244,7 +260,7 @@ class LogWriter:
                     return
         if group.error is None:
             # Repeating from here is harmless: the same values, in the same order.
-            self._apply(group.commits, group.last_lsn)
+            self._applier.apply(group.commits, group.last_lsn)
             active.accept(group.offset_bytes + len(group.data), group.checksum)
             self.last_lsn = group.last_lsn
             if group.durable:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from journalkit.format import names
 from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem, LockHandle
-from journalkit.log.commit import Commit
+from journalkit.log.commit import Applier
 from journalkit.log.durable import DurableFile
 from journalkit.log.log import Log, Position
 from journalkit.log.rotation import begin_segment
@@ -51,7 +51,7 @@ TABLES_PER_EPOCH_BITS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store that is ours to write. `apply` goes to the log, `tables` hold the snapshot, newest first."""
+    """A store that is ours to write. `applier` goes to the log, `tables` hold the snapshot, newest first."""
 
     lock: LockHandle
     keeper: ManifestKeeper
@@ -77,7 +77,7 @@ def open_for_writing(
     cache: BlockCache,
     clock: Clock,
     sink: Sink,
-    apply_commits: Callable[[list[Commit], int], None],
+    applier: Applier,
 ) -> Opened:
     """Open or create the store in `directory` as its only writer.
 
@@ -103,7 +103,7 @@ def open_for_writing(
         opening = _Opening(fs, directory, request, cache, clock)
         found = _look(opening, owner, sink)
         try:
-            return opening.take_over(found, owner.lock, apply_commits, began_s)
+            return opening.take_over(found, owner.lock, applier, began_s)
         except BaseException:
             for table in found.snapshot.tables:
                 table.close()
@@ -171,7 +171,7 @@ class _Opening:
         )
 
     def take_over(
-        self, found: Found, lock: LockHandle, apply_commits: Callable[[list[Commit], int], None], began_s: float
+        self, found: Found, lock: LockHandle, applier: Applier, began_s: float
     ) -> Opened:
         """Carry the plan out: this writer's epoch begins. On a full disk the reserve is given up for it."""
         plan, directory = found.plan, self._directory
@@ -180,11 +180,11 @@ class _Opening:
             apply.check_quarantine(self._fs, directory)
         apply.sweep(self._fs, directory, swept)
         try:
-            keeper, log = self._begin(found, apply_commits)
+            keeper, log = self._begin(found, applier)
         except OSError as error:
             if not is_full(error) or not self._reserve.release():
                 raise
-            keeper, log = self._begin(found, apply_commits)
+            keeper, log = self._begin(found, applier)
         apply.sweep(self._fs, directory, (names.segment_name(number) for number in plan.blank))
         moved = apply.set_aside(self._fs, directory, plan, kept_aside, before=found.manifest, after=keeper.current)
         self._reserve.refill()
@@ -218,7 +218,7 @@ class _Opening:
                     file.close()
         self._fs.sync_directory(self._directory)
 
-    def _begin(self, found: Found, apply_commits: Callable[[list[Commit], int], None]) -> tuple[ManifestKeeper, Log]:
+    def _begin(self, found: Found, applier: Applier) -> tuple[ManifestKeeper, Log]:
         """Quarantine what is cut, begin this writer's first segment, and publish the manifest that names it."""
         fs, directory, manifest, plan, clock = self._fs, self._directory, found.manifest, found.plan, self._clock
         writer, epoch = clock.random_bytes(UUID_BYTES), plan.epoch + 1
@@ -274,7 +274,7 @@ class _Opening:
             durable,
             last_lsn=plan.floor_lsn,
             segment_bytes_max=self._request.segment_bytes_max,
-            apply=apply_commits,
+            applier=applier,
         )
         return keeper, log
 

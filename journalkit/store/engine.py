@@ -52,7 +52,7 @@ def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Option
     cache = BlockCache(options.cache_bytes // 2)
     replay = Replay(path)
     layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
-    opened = open_for_writing(fs, path, request, cache, clock, replay, layers.apply)
+    opened = open_for_writing(fs, path, request, cache, clock, replay, layers)
     layers.load(replay.entries, opened.tables, lsn=opened.log.last_lsn, payload_bytes=replay.payload_bytes)
     # From here on the tables are the layers': held here too, a pruned one would keep its room until the close.
     opened = replace(opened, tables=())

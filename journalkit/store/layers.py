@@ -13,11 +13,11 @@ Beside them lie `hot` values, which `apply` drops before it changes an entry;
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from journalkit.clock import Clock
-from journalkit.log.commit import Commit
+from journalkit.log.commit import Commit, Mutations
 from journalkit.snapshot.merge import merge_entries
 from journalkit.snapshot.reader import Table
 from journalkit.store.failures import told, unreadable
@@ -70,7 +70,7 @@ class Layers:
         self.hot = HotValues(hot_bytes)
         self._clock = clock
         self._lock = threading.Lock()
-        self.applying: tuple[list[Commit], int] | None = None
+        self.applying: tuple[Sequence[Mutations], int, int] | None = None
         self._fold_began_s = 0.0
         self.unfolded_since_s: float | None = None
 
@@ -122,22 +122,40 @@ class Layers:
 
     def apply(self, commits: list[Commit], last_lsn: int) -> None:
         """Make a group visible. Done again after an interruption, it does the same."""
+        records = [commit.mutations for commit in commits]
+        weight = sum(len(commit.payload) for commit in commits if commit.payload is not None)
         with self._lock:
-            self.applying = (commits, last_lsn)
-            self._apply(commits, last_lsn)
+            self.applying = (records, weight, last_lsn)
+            self._apply(records, weight, last_lsn)
+
+    def apply_one(self, mutations: Mutations, payload: bytes, lsn: int) -> None:
+        """`apply` for a record that was alone: on the way of each put, so the loop and a call are spared."""
+        weight, hot = len(payload), self.hot
+        with self._lock:
+            self.applying = ((mutations,), weight, lsn)
+            if len(mutations) != 1 or self.unfolded_since_s is None:
+                self._apply((mutations,), weight, lsn)
+                return
+            if hot.str_keys or hot.byte_keys or hot.int_keys:
+                hot.drop(mutations)
+            active = self.active
+            ((key, value),) = mutations
+            active.entries[key] = value
+            active.payload_bytes += weight
+            active.last_lsn = lsn
+            self.applying = None
 
     def _finish_applying(self) -> None:
         """Do what an interrupted `apply` left undone."""
         if self.applying is not None:
             self._apply(*self.applying)
 
-    def _apply(self, commits: list[Commit], last_lsn: int) -> None:
+    def _apply(self, records: Sequence[Mutations], weight_bytes: int, last_lsn: int) -> None:
         active = self.active
-        entries, weight = active.entries, 0
+        entries = active.entries
         hot = self.hot
         is_hot = hot.str_keys or hot.byte_keys or hot.int_keys
-        for commit in commits:
-            mutations = commit.mutations
+        for mutations in records:
             if is_hot:
                 hot.drop(mutations)
             if len(mutations) == 1:
@@ -146,9 +164,7 @@ class Layers:
             else:
                 # One call, so that nobody sees half of a record.
                 entries.update(mutations)
-            if commit.payload is not None:
-                weight += len(commit.payload)
-        active.payload_bytes += weight
+        active.payload_bytes += weight_bytes
         active.last_lsn = last_lsn
         if self.unfolded_since_s is None:
             self.unfolded_since_s = self._clock.monotonic_s()

@@ -20,7 +20,6 @@ from journalkit.format.batch import ENTRY_BYTES, encode_batch, encode_one
 from journalkit.format.codec import CborCodec, codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
 from journalkit.format.keys import encode_key
-from journalkit.log.commit import Commit
 from journalkit.log.log import Log
 from journalkit.options import check_sync
 from journalkit.recovery.report import RecoveryReport
@@ -163,8 +162,8 @@ class Store(Handle, PointReads, AtomicUpdates):
             raise _too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
         check = None if expect is UNSET else self._checks.expected(key, encoded_key, expect)
         durable = self._default_durable if sync is None else self._durable(sync)
-        mutations = ((encoded_key, encoded),)
-        return log.commit(Commit(encode_one(encoded_key, encoded), Kind.BATCH, mutations, durable, check))
+        payload = encode_one(encoded_key, encoded)
+        return log.append(payload, Kind.BATCH, ((encoded_key, encoded),), durable, check)
 
     def __setitem__(self, key: Key, value: Value) -> None:
         self.put(key, value)
@@ -222,7 +221,7 @@ class Store(Handle, PointReads, AtomicUpdates):
         payload = encode_batch(mutations)
         if len(payload) > PAYLOAD_BYTES_MAX:
             raise _too_large(len(payload))
-        return log.commit(Commit(payload, Kind.BATCH, mutations, durable, check))
+        return log.append(payload, Kind.BATCH, mutations, durable, check)
 
     def transaction(self, *, sync: Sync | None = None) -> Transaction:
         """Return a transaction, to be used in a `with` block: one record, all or nothing.

@@ -18,7 +18,7 @@ from journalkit.format.batch import encode_one
 from journalkit.format.manifest import Manifest, SnapshotEntry, decode_manifest
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.fs.memory import MemoryFileSystem
-from journalkit.log.commit import Commit
+from journalkit.log.commit import Commit, Mutations
 from journalkit.recovery.look import look, require_manifest
 from journalkit.recovery.replay import Replay
 from journalkit.recovery.snapshots import SnapshotChoice, choose_snapshot
@@ -60,7 +60,7 @@ class Session:
         self.world = world
         replay = Replay(STORE)
         self.opened = open_for_writing(
-            world.fs, STORE, request(**options), BlockCache(1 << 20), world.clock, replay, self._apply
+            world.fs, STORE, request(**options), BlockCache(1 << 20), world.clock, replay, self
         )
         self.log, self.keeper, self.report = self.opened.log, self.opened.keeper, self.opened.report
         self._over = replay.entries
@@ -75,15 +75,20 @@ class Session:
                 self._base |= dict(table.scan(None, None))
         return {key: value for key, value in (self._base | self._over).items() if value is not None}
 
-    def _apply(self, commits: list[Commit], _lsn: int) -> None:
+    def apply(self, commits: list[Commit], _lsn: int) -> None:
+        """Make a group visible."""
         for commit in commits:
             self._over.update(commit.mutations)
+
+    def apply_one(self, mutations: Mutations, _payload: bytes, _lsn: int) -> None:
+        """Make a record visible."""
+        self._over.update(mutations)
 
     def put(self, *, durable: bool = True, value: bytes = b"value") -> int:
         """Commit the next record of the model: a key that is never used again."""
         key = b"key-%06d" % self.world.submitted
         self.world.submitted += 1
-        lsn = self.log.commit(Commit(encode_one(key, value), 1, ((key, value),), durable))
+        lsn = self.log.append(encode_one(key, value), 1, ((key, value),), durable)
         if durable:
             self.world.acknowledged = self.world.submitted
         return lsn

@@ -82,7 +82,12 @@ def without_lock(patch: Patch, kind: type, attribute: str) -> None:
 
 def acknowledged_too_early(patch: Patch) -> None:
     """Have nobody wait for an fsync, whatever was asked for."""
-    init = Commit.__init__
+    init, write = Commit.__init__, LogWriter.write_single
+    patch.setattr(
+        LogWriter,
+        "write_single",
+        lambda self, payload, kind, mutations, durable, check: write(self, payload, kind, mutations, False, check),
+    )
     patch.setattr(
         Commit,
         "__init__",
@@ -229,6 +234,6 @@ def test_a_failure_tells_how_it_came_about(monkeypatch: Patch) -> None:
     outcome = schedules.prove(Unit("two-writers", {"scene": "two-writers", "explore": {"preemptions": 2}}))
     text = outcome.failures[0]
     assert text.startswith("scene two-writers, schedule -: lost: ")
-    assert "one: pwrite  at segment.py:" in text
+    assert "one: pwrite  at writer.py:" in text
     assert text.endswith("again: python tests/proof/schedules.py two-writers -")
     assert len(outcome.failures) < outcome.counts["schedules"] + 1

@@ -95,7 +95,7 @@ def test_zeros_are_prepared_space(count: int) -> None:
 def test_a_giant_length_is_refused_before_it_sizes_anything() -> None:
     """A whole checksum can be forged; 4 GiB must not be read for a length that no writer writes."""
     size = PAYLOAD_BYTES_MAX + 1
-    covered = frames._COVERED.pack(0, size, MAGIC, 1, 0, 1, 0, 0)
+    covered = frames._COVERED.pack(0, size, MAGIC | 1 << 16, 1, 0, 0)
     seed = (SALT + BASE) & 0xFFFF_FFFF
     data = frames.crc32c(covered, seed).to_bytes(4, "little") + covered
     _, stop = walked(data)

@@ -9,7 +9,7 @@ import pytest
 
 from journalkit.errors import CorruptionError, StoreNotFoundError, UsageError
 from journalkit.format.batch import encode_one
-from journalkit.log.commit import Commit
+from journalkit.log.commit import Stateless
 from journalkit.recovery.look import look, require_manifest
 from journalkit.recovery.reader import open_for_reading
 from journalkit.recovery.replay import Replay
@@ -26,10 +26,10 @@ def write(disk: SimulatedDisk, *keys: bytes) -> Opened:
     """Open the store for writing, put some keys, and leave it open."""
     request = OpenRequest("store", True, None, "default", None, None, 4096, "test:1")
     opened = open_for_writing(
-        disk, STORE, request, BlockCache(0), SimulatedClock(), lambda _frame: None, lambda _commits, _lsn: None
+        disk, STORE, request, BlockCache(0), SimulatedClock(), lambda _frame: None, Stateless()
     )
     for key in keys:
-        opened.log.commit(Commit(encode_one(key, b"v"), 1, ((key, b"v"),), durable=True))
+        opened.log.append(encode_one(key, b"v"), 1, ((key, b"v"),), durable=True)
     return opened
 
 

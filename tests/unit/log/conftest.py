@@ -13,7 +13,7 @@ from journalkit.clock import Clock
 from journalkit.format.frame import Frame, Kind
 from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.fs.interface import FileSystem
-from journalkit.log.commit import Commit
+from journalkit.log.commit import Commit, Mutations
 from journalkit.log.durable import DurableFile
 from journalkit.log.log import Log
 from journalkit.log.rotation import begin_segment
@@ -25,6 +25,14 @@ from journalkit.snapshot.cache import BlockCache
 from journalkit.testing import SimulatedClock, SimulatedDisk
 
 STORE, WRITER = b"s" * 16, b"w" * 16
+
+
+@dataclass
+class Appliers:
+    """Where a log under test makes its records visible."""
+
+    apply: Callable[[list[Commit], int], None]
+    apply_one: Callable[[Mutations, bytes, int], None]
 
 
 @dataclass
@@ -80,7 +88,7 @@ class Bench:
             DurableFile(fs, self.directory, store=STORE, writer=WRITER, epoch=1),
             last_lsn=0,
             segment_bytes_max=self.segment_bytes_max,
-            apply=self._make_visible,
+            applier=Appliers(self._make_visible, self._make_one_visible),
         )
         return log, keeper
 
@@ -91,9 +99,14 @@ class Bench:
         if self.apply is not None:
             self.apply(commits, last_lsn)
 
+    def _make_one_visible(self, mutations: Mutations, payload: bytes, lsn: int) -> None:
+        commit = Commit(payload, Kind.RECORD, mutations, durable=False)
+        commit.lsn = lsn
+        self._make_visible([commit], lsn)
+
     def put(self, payload: bytes, *, durable: bool = False, check: Any = None) -> int:
         """Commit one record."""
-        lsn = self.log.commit(record(payload, durable=durable, check=check))
+        lsn = self.log.append(payload, Kind.RECORD, (), durable, check)
         self.acknowledged[lsn] = payload
         return lsn
 

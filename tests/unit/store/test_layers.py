@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -119,26 +118,24 @@ class Interrupt(BaseException):
     """What another thread may send at any time."""
 
 
-class InterruptedCommits(list[Commit]):
-    """Interrupts who goes through them, before the nth."""
+class Interrupting(list[tuple[bytes, bytes | None]]):
+    """Mutations that interrupt who first asks how many they are."""
 
-    def __init__(self, commits: list[Commit], before: int) -> None:
-        super().__init__(commits)
-        self.before = before
+    asked = False
 
-    def __iter__(self) -> Iterator[Commit]:
-        for index, found in enumerate(super().__iter__()):
-            if index == self.before:
-                self.before = -1
-                raise Interrupt
-            yield found
+    def __len__(self) -> int:
+        if not self.asked:
+            self.asked = True
+            raise Interrupt
+        return super().__len__()
 
 
 @pytest.mark.parametrize("before", range(3))
 @pytest.mark.parametrize("first", ["apply", "freeze"])
 def test_an_interrupted_group_is_seen_whole_by_whoever_looks_next(layers: Layers, before: int, first: str) -> None:
     """Half a group in a frozen memtable could never be told from a whole one."""
-    commits = InterruptedCommits([commit((b"%d" % number, b"v")) for number in range(3)], before)
+    commits = [commit((b"%d" % number, b"v")) for number in range(3)]
+    commits[before].mutations = Interrupting(commits[before].mutations)
     with pytest.raises(Interrupt):
         layers.apply(commits, 3)
     if first == "apply":
@@ -149,6 +146,29 @@ def test_an_interrupted_group_is_seen_whole_by_whoever_looks_next(layers: Layers
         layers.apply(commits, 3)
     assert (state.lsn, len(everything(state))) == (3, 3)
     assert (layers.lsn, len(everything(layers.freeze()))) == (3, 3)
+
+
+def test_an_interrupted_record_that_was_alone_is_seen_whole_by_whoever_looks_next(layers: Layers) -> None:
+    """An entry in a frozen memtable whose LSN says that it isn't there would be written twice by a fold."""
+    written(layers, 1)
+    with pytest.raises(Interrupt):
+        layers.apply_one(Interrupting(((b"a", b"v"),)), b"x" * 10, 2)
+    state = layers.freeze()
+    assert (state.lsn, state.get(b"a"), layers.unfolded_bytes) == (2, b"v", 20)
+
+
+def test_a_record_that_was_alone_is_applied_as_a_group_of_one(layers: Layers) -> None:
+    """Two ways to the same state, for one key and for several, on an empty store and on one that isn't."""
+    twin = Layers(SimulatedClock())
+    records: list[tuple[tuple[bytes, bytes | None], ...]] = [
+        ((b"a", b"1"),), ((b"b", b"2"),), ((b"a", None), (b"c", b"3")), ((b"b", None),)
+    ]  # fmt: skip
+    for lsn, mutations in enumerate(records, start=1):
+        layers.apply_one(mutations, b"x" * 10, lsn)
+        twin.apply([commit(*mutations)], lsn)
+        assert (layers.lsn, layers.active.entries) == (twin.lsn, twin.active.entries)
+        assert (layers.unfolded_bytes, layers.unfolded_since_s) == (twin.unfolded_bytes, twin.unfolded_since_s)
+        assert layers.applying is None
 
 
 def test_readers_never_miss_a_key_while_memtables_freeze_and_go(layers: Layers) -> None:

@@ -96,14 +96,20 @@ def test_a_reader_never_knew_less_to_be_durable_than_the_program_was_told(
 ) -> None:
     """A rotation and a close told the program first: who asked it and then opened the files heard a lower LSN."""
     lags: list[int] = []
-    write = DurableFile.write
+    begin = DurableFile.__init__
 
-    def watched(durable: DurableFile, *told: int) -> None:
-        with bench.open(mode="r") as reader:
-            lags.append(store.durable_lsn - reader.durable_lsn)
-        write(durable, *told)
+    def watched(durable: DurableFile, *args: Any, **more: Any) -> None:
+        begin(durable, *args, **more)
+        write = durable.file.pwrite
 
-    monkeypatch.setattr(DurableFile, "write", watched)
+        def look_and_write(data: bytes, offset_bytes: int) -> int:
+            with bench.open(mode="r") as reader:
+                lags.append(store.durable_lsn - reader.durable_lsn)
+            return write(data, offset_bytes)
+
+        monkeypatch.setattr(durable.file, "pwrite", look_and_write)
+
+    monkeypatch.setattr(DurableFile, "__init__", watched)
     store = bench.open(segment_bytes_max=4096)
     for number in range(60):
         store.put(f"{number:02}", b"v" * 200, sync="always" if number % 7 == 0 else "never")
