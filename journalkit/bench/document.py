@@ -9,6 +9,7 @@ from typing import Any
 
 import journalkit
 from journalkit.bench.arena import Bench
+from journalkit.bench.layers import Layer
 from journalkit.bench.result import Row
 from journalkit.bench.rounds import Figures
 from journalkit.fs.mounts import filesystem_type
@@ -31,6 +32,32 @@ def document(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
         "scale": bench.scale.name,
         **machine(bench),
         "rows": [plain(row) for row in rows],
+    }
+
+
+def caption(bench: Bench) -> str:
+    """Return in a line what the figures depend on beside the engines."""
+    on = machine(bench)
+    return (
+        f"journalkit {journalkit.__version__}, {bench.scale.name} sizes, Python {on['python']}, {on['system']}, "
+        f"{on['processors']} processors, {on['file_system']} at {bench.directory}"
+    )
+
+
+def layer_document(bench: Bench, layer: Layer) -> dict[str, Any]:
+    """Return one layer's steps; `share` is each one's part of the whole operation."""
+    whole = layer.contest.ours
+    return {
+        "journalkit": journalkit.__version__,
+        "scale": bench.scale.name,
+        **machine(bench),
+        "layer": layer.name,
+        "what": layer.what,
+        "whole": {"name": whole.name, "seconds": whole.figure.median},
+        "steps": [
+            {"name": step.name, "seconds": step.figure.median, "share": step.ratio.median}
+            for step in layer.contest.others
+        ],
     }
 
 

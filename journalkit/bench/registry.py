@@ -9,7 +9,7 @@ from typing import Final
 
 from journalkit.bench.arena import Bench
 from journalkit.bench.result import Row
-from journalkit.bench.work import opening, reads, together, writes, ycsb
+from journalkit.bench.work import folding, footprint, growth, opening, reads, together, writes, ycsb
 from journalkit.errors import UsageError
 
 
@@ -37,7 +37,12 @@ MEASURES: Final[tuple[Measure, ...]] = (
         opening.clean,
     ),
     Measure(("replay", "replay-batches"), opening.replay),
+    Measure(("fold-delta", "fold-full"), folding.fold),
+    Measure(("append-p99-folding", "append-p99-folding-unsynced"), folding.append_while_folding),
     Measure(("commit-p99-threads",), together.tails),
+    Measure(("memory", "memory-writing"), footprint.memory),
+    Measure(("disk-between", "disk-during"), footprint.disk),
+    Measure(growth.NAMES, growth.growth),
 )  # fmt: skip
 NAMES: Final = tuple(name for measure in MEASURES for name in measure.rows)
 

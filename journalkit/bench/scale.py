@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -91,6 +91,14 @@ QUICK: Final = Scale(
     overwrites=4,
     growth=(1_000, 10_000, 100_000),
 )
+LARGE_KEYS: Final = 10_000_000
+
+
+def larger(scale: Scale) -> Scale:
+    """Return the scale with growth up to ten million keys."""
+    return replace(scale, growth=(*scale.growth, LARGE_KEYS))
+
+
 TINY: Final = Scale(
     name="tiny",
     rounds=2,

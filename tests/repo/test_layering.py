@@ -34,6 +34,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("journalkit.fs.atomic", "journalkit.format.names"): "names have one home, that of a temporary file too",
     ("journalkit.log", "journalkit.manifest"): "a segment takes appends only once a durable manifest names it",
     ("journalkit.cli.bench", "journalkit.bench"): "the command that runs the bench",
+    ("journalkit.cli.bench_page", "journalkit.bench"): "how it shows the result",
 }
 
 # Where each dependency lives: exchanging one touches one place.

@@ -18,7 +18,7 @@ CHUNK_BYTES: Final = 1024 * 1024
 
 
 class PreparedFile:
-    """A file whose space is allocated and written once, then written again piece behind piece, each piece synced."""
+    """A file whose space is allocated, written piece behind piece."""
 
     def __init__(self, path: str) -> None:
         """Create and prepare it, durably."""
@@ -28,13 +28,17 @@ class PreparedFile:
         os.posix_fallocate(self._fd, 0, PREPARED_BYTES)
         os.fsync(self._fd)
 
-    def append(self, data: bytes) -> None:
-        """One pwrite and one fdatasync."""
+    def write(self, data: bytes) -> None:
+        """One pwrite behind the last one; from the start again where the space ends."""
         if self._offset + len(data) > PREPARED_BYTES:
             self._offset = 0
         os.pwrite(self._fd, data, self._offset)
-        os.fdatasync(self._fd)
         self._offset += len(data)
+
+    def append(self, data: bytes) -> None:
+        """One pwrite and one fdatasync."""
+        self.write(data)
+        os.fdatasync(self._fd)
 
     def __enter__(self) -> Self:
         return self

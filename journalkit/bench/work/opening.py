@@ -9,12 +9,13 @@ from typing import Final
 
 import journalkit
 from journalkit.bench import data
-from journalkit.bench.arena import LOADED_AT_ONCE, Bench, must
+from journalkit.bench.arena import Bench, must
 from journalkit.bench.engine import MIB, Engine, MissingError, Terms
 from journalkit.bench.engines import device, rocksdb
 from journalkit.bench.engines.own import NAME, open_store
 from journalkit.bench.result import Goal, Row
 from journalkit.bench.rounds import Contender, Missing, contest, timed
+from journalkit.bench.work.states import fill
 
 _BARE: Final = "the bare fsyncs and reads it must do"
 _PACE: Final = 1_000_000
@@ -29,7 +30,7 @@ def clean(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
     with bench.place() as path:
         stores = [os.path.join(path, f"store-{size}") for size in bench.scale.open_sizes]
         for store, size in zip(stores, bench.scale.open_sizes, strict=True):
-            _fill(store, size)
+            fill(store, size)
         other = os.path.join(path, "bare")
         os.mkdir(other)
         for mode, goal in (("write", Goal(8, at_most=True)), ("read", Goal(20, at_most=True))):
@@ -73,13 +74,6 @@ def replay(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
             pace = Contender("the pace", lambda _: 1 / _PACE)
             result = contest(Contender(NAME, ours, "the whole open"), [pace], rounds)
             yield Row("replay-batches", _REPLAY_BATCHES.format(count), f"{_PACE:,} a second", Goal(1), result)
-
-
-def _fill(path: str, count: int) -> None:
-    with journalkit.open(path, sync="never", compaction="manual") as store:
-        for first in range(0, count, LOADED_AT_ONCE):
-            store.update(data.items(first, min(first + LOADED_AT_ONCE, count)))
-        store.compact()
 
 
 def _opener(path: str, count: int, mode: str) -> Callable[[int], float]:

@@ -95,3 +95,28 @@ def test_ctrl_c_leaves_json_unsaid(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(registry, "measure", stopped)
     done = run("bench", "--json")
     assert (done.code, done.out) == (130, "")
+
+
+def test_a_layer_is_shown_and_told_as_json(run: Run, tmp_path: Path) -> None:
+    """Each step with its part of the whole."""
+    shown = run("bench", "--layer", "frame", "--quick", "--directory", tmp_path)
+    assert shown.code == 0
+    assert "header and checksums" in shown.out
+    told = run("bench", "--layer", "frame", "--quick", "--json", "--directory", tmp_path).json
+    assert told["layer"] == "frame"
+    assert all(step["share"] > 0 for step in told["steps"])
+
+
+def test_growth_has_a_table_of_its_own(run: Run, tmp_path: Path) -> None:
+    """A column for each size."""
+    done = run("bench", "growth-get", "growth-put", "--quick", "--directory", tmp_path)
+    assert "Cost of one operation as the state grows" in done.out
+    assert "300 keys" in done.out
+
+
+def test_a_picture_is_drawn_beside_the_table(run: Run, tmp_path: Path) -> None:
+    """And a name that can't be one is told first."""
+    pytest.importorskip("matplotlib")
+    assert run("bench", "put-bytes", "--quick", "--plot", tmp_path / "a.svg", "--directory", tmp_path).code == 0
+    assert (tmp_path / "a.svg").read_text().lstrip().startswith("<?xml")
+    assert run("bench", "put-bytes", "--quick", "--plot", tmp_path / "a.txt").code == 2
