@@ -20,7 +20,7 @@ from journalkit.bench import data
 from journalkit.bench.engine import MIB, BenchError, Database, Engine, Item, MissingError, Terms
 from journalkit.bench.engines import PEERS, device
 from journalkit.bench.engines.own import own
-from journalkit.bench.result import Goal, Row, Unit
+from journalkit.bench.result import BEST_PEER, Goal, Row, Unit
 from journalkit.bench.rounds import Contender, Contest, Missing, Run, contest, reason
 from journalkit.bench.scale import Scale
 from journalkit.errors import UsageError
@@ -211,7 +211,7 @@ class Arena:
         goal: Goal | None,
         result: Contest | None,
         *,
-        against: str = "best peer",
+        against: str = BEST_PEER,
         unit: Unit = "s",
         note: str = "",
         writes: bool = True,
@@ -234,6 +234,6 @@ def must(held: bool, name: str) -> None:
         raise BenchError(f"{name} did not read back what was written; the figures mean nothing")
 
 
-def unmeasured(name: str, what: str, goal: Goal | None, why: str, *, against: str = "best peer", **more: Any) -> Row:
+def unmeasured(name: str, what: str, goal: Goal | None, why: str, *, against: str = BEST_PEER, **more: Any) -> Row:
     """Return a row that says why there is no figure."""
     return Row(name, what, against, goal, None, (Missing("journalkit", why),), **more)

@@ -7,10 +7,11 @@ was missing; a row without a figure is "not measured", never met.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from journalkit.bench.rounds import Contest, Figures, Missing, Spread
 
+BEST_PEER: Final = "best peer"
 Verdict: TypeAlias = Literal["met", "SHORT", "not measured", "no goal"]
 Unit: TypeAlias = Literal["s", "bytes", "times"]
 

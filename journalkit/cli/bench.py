@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Final
 
 from journalkit.cli import codes
@@ -40,11 +40,24 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--large", action="store_true", help="rows of growth go on to ten million keys")
     parser.add_argument("--plot", metavar="FILE", help="draw the ratios too: .png, .svg or .pdf")
     parser.add_argument("--layer", choices=_LAYERS, help="instead of rows: where the time of one layer goes")
-    parser.add_argument("--directory", default=tempfile.gettempdir(), help="where to write; names the disk measured")
+    parser.add_argument(
+        "--directory", help="where to write, which names the disk that is measured (default: for temporary files)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run, and remove what was written however it ends: being told to stop is what Ctrl-C is."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(args: argparse.Namespace) -> int:
     """Run the rows one after the other, and show those that were done whatever ends it."""
+    import tempfile
+
     from journalkit.bench import layers, plot
     from journalkit.bench.arena import Bench
     from journalkit.bench.document import caption, document, layer_document
@@ -61,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             show([Remarks(chosen)])
         return codes.DONE
     scale = QUICK if args.quick else FULL
-    bench = Bench(args.directory, larger(scale) if args.large else scale)
+    bench = Bench(args.directory or tempfile.gettempdir(), larger(scale) if args.large else scale)
     if args.layer:
         layer = layers.measure(bench, args.layer)
         if args.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from journalkit.bench.result import BEST_PEER
 from journalkit.cli.page import Cell, Grid, Part, Remarks, Toned
 from journalkit.cli.terminal import size
 
@@ -67,12 +68,9 @@ def _verdict(verdict: Verdict) -> Cell:
 
 
 def _everybody(rows: Sequence[Row]) -> Grid:
-    """Return the grid of all ratios: a line for each row, a column for each contender of more than one row."""
-    seen: dict[str, int] = {}
-    for row in rows:
-        for other in row.contest.others if row.contest else ():
-            seen[other.name] = seen.get(other.name, 0) + 1
-    names = [name for name, count in seen.items() if count > 1]
+    """Return the grid of all ratios: a line for each row, a column for each who takes part in a row for all."""
+    open_to_all = [row.contest for row in rows if row.contest is not None and row.against == BEST_PEER]
+    names = list(dict.fromkeys(other.name for contest in open_to_all for other in contest.others))
     lines: list[tuple[str, ...]] = []
     for row in rows:
         ratios = {other.name: other for other in row.contest.others} if row.contest else {}

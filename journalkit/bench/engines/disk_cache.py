@@ -16,7 +16,7 @@ _SIZE_BYTES_MAX: Final = 1 << 50
 def _settings(terms: Terms) -> str:
     values = ", objects by its own pickle" if terms.objects else ""
     return (
-        f"WAL, synchronous={_SYNCHRONOUS_NAMES[terms.durability]}, no eviction, cache {terms.cache_bytes / MIB:g} "
+        f"WAL, synchronous={_SYNCHRONOUS_NAMES[terms.durability]}, no eviction, cache {terms.cache_bytes / MIB:.3g} "
         f"MiB, {'no mmap' if terms.bounded else 'mmap 1 GiB'}{values}"
     )
 
@@ -43,7 +43,8 @@ class _DiskCache(Database):
                 put(key, value)
 
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
-        raise MissingError(f"it has no scan from a key such as {start!r} on, for {count:,} items or any")
+        del start, count
+        raise MissingError("it has no scan from a key on")
 
     def settle(self) -> None:
         """Nothing to do: SQLite has moved its log on by itself."""

@@ -15,7 +15,7 @@ _BUFFER_BYTES: Final = 64 * MIB
 
 def _settings(terms: Terms) -> str:
     return (
-        f"sync={terms.durability == 'power cut'}, write buffer 64 MiB, cache {terms.cache_bytes / MIB:g} MiB, bloom "
+        f"sync={terms.durability == 'power cut'}, write buffer 64 MiB, cache {terms.cache_bytes / MIB:.3g} MiB, bloom "
         f"filter of 10 bits{', MessagePack' if terms.objects else ''}"
     )
 

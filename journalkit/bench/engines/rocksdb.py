@@ -13,8 +13,8 @@ def _settings(terms: Terms) -> str:
     values = "its own object mode (pickle)" if terms.objects else "raw mode"
     log = f", write buffer {terms.log_bytes / MIB:g} MiB" if terms.log_bytes else ""
     return (
-        f"{values}, sync={terms.durability == 'power cut'}, cache {terms.cache_bytes / MIB:g} MiB, bloom filter of 10 "
-        f"bits, 2 background threads{log}"
+        f"{values}, sync={terms.durability == 'power cut'}, cache {terms.cache_bytes / MIB:.3g} MiB, bloom filter of "
+        f"10 bits, 2 background threads{log}"
     )
 
 

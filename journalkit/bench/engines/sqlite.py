@@ -23,7 +23,7 @@ def _settings(terms: Terms) -> str:
     values = "values as JSON text" if terms.objects else "values as BLOB"
     return (
         f"WAL, synchronous={_SYNCHRONOUS[terms.durability]}, WITHOUT ROWID, {values}, cache "
-        f"{terms.cache_bytes / MIB:g} MiB, {'no mmap' if terms.bounded else 'mmap 1 GiB'}, one connection per thread"
+        f"{terms.cache_bytes / MIB:.3g} MiB, {'no mmap' if terms.bounded else 'mmap 1 GiB'}, one connection per thread"
     )
 
 

@@ -17,7 +17,7 @@ from journalkit.bench.result import Goal, Row
 from journalkit.bench.rounds import Contender, Missing, contest, timed
 from journalkit.bench.work.states import fill
 
-_BARE: Final = "the bare fsyncs and reads it must do"
+_BARE: Final = "bare fsyncs and reads"
 _PACE: Final = 1_000_000
 _REPLAY: Final = "recover a tail of {:,} puts of 100 bytes, one a record, cold"
 _REPLAY_BATCHES: Final = "recover {:,} puts in batches of 100, cold"

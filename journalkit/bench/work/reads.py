@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,9 +11,10 @@ from typing import Final
 from journalkit.bench import data
 from journalkit.bench.arena import Arena, Bench, must, unmeasured
 from journalkit.bench.engine import MIB, Database, Get, MissingError, Terms
+from journalkit.bench.engines import device
 from journalkit.bench.engines.own import own
 from journalkit.bench.result import Goal, Row
-from journalkit.bench.rounds import Contest, timed
+from journalkit.bench.rounds import Contender, Contest, timed
 
 _NOTE: Final = "ZODB is shown and doesn't count: it hands out the object that its cache holds"
 _MAPPED_NOTE: Final = f"LMDB is shown and doesn't count: it has the system's whole cache. {_NOTE}"
@@ -89,6 +91,29 @@ def scan(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
 
         result = arena.compete(run, bench.scale.rounds, reads=True)
         yield arena.row("scan-1000", f"scan of {length:,} keys", Goal(1.0), result, writes=False)
+
+
+def scan_all(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
+    """Every key and value in order; the bare device reads as many bytes from front to back."""
+    del wanted
+    count = bench.scale.keys
+    with bench.arena(Terms("process crash")) as arena:
+        arena.load(count)
+        first = min(data.key(number) for number in range(count))
+        plain = os.path.join(arena.path, "plain")
+        device.write_through(plain, count * (len(first) + data.VALUE_BYTES))
+        bare = Contender(
+            device.NAME,
+            lambda _: timed(lambda: device.read_through(plain), count),
+            "as many bytes of keys and values, read from front to back",
+            counts=False,
+        )
+
+        def run(database: Database) -> Callable[[int], float]:
+            return lambda _: timed(lambda: must(len(database.scan(first, count)) == count, "a contender"), count)
+
+        result = arena.compete(run, max(2, bench.scale.rounds // 3), besides=[bare], reads=True)
+        yield arena.row("scan-all", f"scan of all {count:,} keys, per key", None, result, writes=False)
 
 
 def _gets(arena: Arena, count: int, gets: int, rounds: int, *, draw: random.Random | None = None) -> Contest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,19 @@ def test_ctrl_c_shows_the_rows_that_were_done(run: Run, monkeypatch: pytest.Monk
     assert done.code == 130
     assert "3.00" in done.out
     assert "it is on holiday" in done.out
+
+
+def test_being_told_to_stop_is_as_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is removed then too; afterwards the signal is what it was."""
+
+    def stopped(*_args: object) -> Iterator[Row]:
+        yield finished()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(registry, "measure", stopped)
+    assert run("bench").code == 130
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_ctrl_c_leaves_json_unsaid(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
