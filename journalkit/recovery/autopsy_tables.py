@@ -47,7 +47,7 @@ def examine_table(
     found = []
     for fault in remains.faults:
         end = fault.offset_bytes + fault.length_bytes
-        if size < expected and (end >= size or _is_footer(fault, size)):
+        if end >= size < expected:
             proof = f"the file ends at byte {size}, {expected} were promised"
             start = size if _is_footer(fault, size) else fault.offset_bytes
             found.append(

@@ -45,6 +45,17 @@ def test_a_table_that_was_cut_is_told_from_the_first_byte_that_is_of_no_use(stor
     assert (found.offset_bytes, found.end_bytes) == (start % size, size)
 
 
+def test_a_table_that_was_cut_may_be_damaged_before_that_too(store: Any) -> None:
+    """Two causes, and each is told."""
+    name = store.tables[-1]
+    store.flip(name, 20, 6)
+    store.write(name, store.read(name)[:40_000])
+    flip = Cause(DamageKind.FLIPPED_BIT, "one bit flipped: bit 6 of byte 20")
+    first, second = store.table(name)
+    assert first == Finding(name, flip, 0, HEADER_BYTES)
+    assert second.cause.kind is DamageKind.TRUNCATED_FILE
+
+
 def test_zeros_to_a_tables_end_are_zeroed_sectors_though_the_last_is_none(store: Any) -> None:
     """A file ends anywhere; its last sector was zeroed with the one before it."""
     name = store.tables[-1]
@@ -96,15 +107,20 @@ def examined(bed: Any, name: str, promised: Promised, homes: tuple[Home, ...] = 
     return found
 
 
-def test_sectors_of_another_segment_are_known_by_a_record_that_begins_in_them(journal: Any) -> None:
-    """Its checksum tells the only place for which it was written."""
+@pytest.mark.parametrize("candidates", [64, 0])
+def test_sectors_of_another_segment_are_known_by_a_record_that_begins_in_them(
+    journal: Any, monkeypatch: pytest.MonkeyPatch, candidates: int
+) -> None:
+    """Its checksum tells the only place for which it was written; so many places are tried, and no more."""
+    monkeypatch.setattr(autopsy, "_CANDIDATES_MAX", candidates)
     one, other = journal.segments[:2]
     data = journal.read(other)
     second = SEGMENT_HEADER_BYTES + FRAME_BYTES + int.from_bytes(data[SEGMENT_HEADER_BYTES + 8 :][:4], "little")
     sector = second // SECTOR_BYTES * SECTOR_BYTES
     journal.patch(one, sector, data[sector : sector + SECTOR_BYTES])
     proof = f"at byte {second} stands what was written for byte {second} of {other}"
-    assert Cause(DamageKind.MISDIRECTED_BLOCK, proof) in [found.cause for found in journal.log()]
+    told = [found.cause for found in journal.log()]
+    assert (Cause(DamageKind.MISDIRECTED_BLOCK, proof) in told) == (candidates > 0)
 
 
 def test_a_cut_of_which_nobody_knows_where_the_end_was_is_told_without_it(journal: Any) -> None:
@@ -127,6 +143,14 @@ def test_a_damaged_header_of_a_segment_that_promised_nothing_is_no_loss(journal:
     salt = int.from_bytes(journal.read(name)[12:16], "little")
     assert examine_segment(file, name, salt, 1, Promised(0, 0), ()) == []
     file.close()
+
+
+def test_room_behind_all_that_was_promised_is_no_loss(journal: Any) -> None:
+    """It was prepared for what comes next."""
+    name = journal.segments[0]
+    whole = journal.read(name)
+    journal.write(name, whole + bytes(9000))
+    assert examined(journal, name, Promised(len(whole), 4)) == []
 
 
 def test_room_where_a_record_was_promised_is_told_to_the_files_end(ward: Any) -> None:
