@@ -122,6 +122,8 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
                 return self._value_or(key, before, UNSET)
             with suppress(ConflictError):
                 self._replace(key, encoded_key, before, default)
+                # Not read again: somebody may have removed it meanwhile, and it would be set twice.
+                return copy.deepcopy(default)
 
     def clear(self) -> None:
         """Remove every key, in one record; input positions stay. O(n)."""
@@ -146,7 +148,7 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
         for attempt in range(attempts - 1):
             with suppress(ConflictError):
                 return self._try(function)
-            self._clock.sleep(_pause_s(attempt, self._clock))
+            self._clock.sleep(pause_s(attempt, self._clock))
         return self._try(function)
 
     def _try(self, function: Callable[[Transaction], _Result]) -> _Result:
@@ -165,7 +167,7 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
         self._commit([(encoded_key, encoded)], None, self._checks.unchanged(key, encoded_key, before))
 
 
-def _pause_s(attempt: int, clock: Clock) -> float:
+def pause_s(attempt: int, clock: Clock) -> float:
     """A random pause that grows with the attempts, so that those who collided don't do so again."""
     share = int.from_bytes(clock.random_bytes(2), "little") / 0xFFFF
     return float(share * _PAUSE_S * 2 ** min(attempt, _PAUSE_DOUBLINGS_MAX))

@@ -270,3 +270,22 @@ def test_a_store_for_reading_refuses_every_write_and_answers_every_read(bench: B
             attempt()
     assert reader == {"a": 1}
     assert (reader.pop("b", 5), reader.setdefault("a", 5)) == (5, 1)
+
+
+def test_setdefault_sets_once_though_the_key_goes_at_once(
+    store: journalkit.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call is one record: reading again after it was set could find nothing, and set it a second time."""
+    replace = store._replace
+
+    def replaced_and_taken(*arguments: Any) -> None:
+        replace(*arguments)
+        del store["a"]
+
+    monkeypatch.setattr(store, "_replace", replaced_and_taken)
+    default = [1]
+    given = store.setdefault("a", default)
+    assert given == [1]
+    assert given is not default
+    assert store.lsn == 2
+    assert "a" not in store
