@@ -1,10 +1,18 @@
 """journalkit: the durable state of a Python program.
 
-`open` gives a `Store`, a durable ordered mapping; `open_journal` a `Journal`,
-the log alone. What can go wrong is in `journalkit.errors`.
+`open` gives a `Store`, a durable ordered mapping; `open_async` the same for
+asyncio; `open_journal` a `Journal`, the log alone. What can go wrong is in
+`journalkit.errors`.
 
-This module names what is public and has no logic.
+This module names what is public. Its one piece of logic is that the
+asynchronous face is loaded when it is first named: asyncio takes longer to
+import than all the rest, and most programs don't have it.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from journalkit import errors
 from journalkit._version import __version__
@@ -17,8 +25,17 @@ from journalkit.store.transaction import Transaction
 from journalkit.store.view import View
 from journalkit.types import ABSENT, Key, Lsn, Sync, Value
 
+if TYPE_CHECKING:
+    from journalkit.store.aio.open import open_async
+    from journalkit.store.aio.store import AsyncStore
+    from journalkit.store.aio.transaction import AsyncTransaction
+    from journalkit.store.aio.view import AsyncView
+
 __all__ = [
     "ABSENT",
+    "AsyncStore",
+    "AsyncTransaction",
+    "AsyncView",
     "Batch",
     "Journal",
     "JournalRecord",
@@ -33,5 +50,28 @@ __all__ = [
     "__version__",
     "errors",
     "open",
+    "open_async",
     "open_journal",
 ]
+
+_ON_DEMAND = {
+    "AsyncStore": "journalkit.store.aio.store",
+    "AsyncTransaction": "journalkit.store.aio.transaction",
+    "AsyncView": "journalkit.store.aio.view",
+    "open_async": "journalkit.store.aio.open",
+}
+
+if not TYPE_CHECKING:  # a checker would take this to mean that any name is there
+
+    def __getattr__(name: str) -> object:
+        """Load one of the names that are loaded on demand."""
+        module = _ON_DEMAND.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(module), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,8 +52,21 @@ def resolve(path: str | os.PathLike[str], fs: FileSystem | None) -> Place:
     return Place(name, real_path(name), PosixFileSystem())
 
 
+_called_from: Final[ContextVar[str]] = ContextVar("called_from", default="")
+
+
+def calling_from(line: str) -> Context:
+    """Return a context in which `caller` answers this: for who does a caller's work in a thread."""
+    context = copy_context()
+    context.run(_called_from.set, line)
+    return context
+
+
 def caller() -> str:
     """Return "file:line" of the code outside journalkit that called."""
+    known = _called_from.get()
+    if known:
+        return known
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame = frame.f_back

@@ -82,6 +82,11 @@ class HotValues:
         """Return how many slots are attached."""
         return len(self.str_keys) + len(self.byte_keys) + len(self.int_keys)
 
+    def get(self, key: Key) -> Slot | None:
+        """Return a key's slot, if it has one."""
+        slots = self._slots(type(key))
+        return None if slots is None else slots.get(key)
+
     def attach(self, key: Key) -> Slot | None:
         """Return a new, empty slot for a key that was asked for before, attached; None for any other."""
         slots = self._slots(type(key))

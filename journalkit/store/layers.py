@@ -23,7 +23,7 @@ from journalkit.snapshot.reader import Table
 from journalkit.store.failures import told, unreadable
 from journalkit.store.hot import HotValues
 from journalkit.store.memtable import MemTable
-from journalkit.types import ABSENT, Absent
+from journalkit.types import ABSENT, UNSET, Absent, Unset
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,14 @@ class Frozen:
         except OSError as error:
             raise unreadable(error) from error
         return ABSENT
+
+    def get_in_memory(self, key: bytes) -> bytes | Absent | Unset | None:
+        """`get` without touching a table: UNSET if only they can tell."""
+        for memtable in self.memtables:
+            value = memtable.entries.get(key, ABSENT)
+            if value is not ABSENT:
+                return value
+        return UNSET if self.tables else ABSENT
 
     def scan(
         self, start: bytes | None, stop: bytes | None, *, reverse: bool = False
@@ -117,6 +125,18 @@ class Layers:
         except OSError as error:
             raise unreadable(error) from error
         return ABSENT
+
+    def get_in_memory(self, key: bytes) -> bytes | Absent | Unset | None:
+        """`get` without touching a table: UNSET if only they can tell. For who mustn't wait for the disk."""
+        value = self.active.entries.get(key, ABSENT)
+        if value is not ABSENT:
+            return value
+        # In `get_below`'s order, for its reasons.
+        for memtable in self.frozen:
+            value = memtable.entries.get(key, ABSENT)
+            if value is not ABSENT:
+                return value
+        return UNSET if self.tables else ABSENT
 
     # Writes, by the log's leader
 

@@ -15,7 +15,7 @@ from journalkit.format.keys import encode_key
 from journalkit.store.hot import fresh
 from journalkit.store.layers import Layers
 from journalkit.store.reading import OrderedReads
-from journalkit.types import ABSENT, Absent, Key, Value
+from journalkit.types import ABSENT, UNSET, Absent, Key, Unset, Value
 
 
 class PointReads(OrderedReads):
@@ -60,6 +60,17 @@ class PointReads(OrderedReads):
                 return value
             return fresh(value, inner) if inner else value.copy()
         return self._look_up(key)
+
+    def _get_in_memory(self, key: Key) -> Value | Absent | Unset:
+        """Return a copy of the value, ABSENT if there is none, and UNSET if only a table can tell."""
+        slot = self._layers.hot.get(key)
+        if slot is not None and (value := slot.value) is not None:
+            slot.read_since = True
+            return value if slot.inner is None else fresh(value, slot.inner)
+        encoded = self._layers.get_in_memory(encode_key(key))
+        if encoded is UNSET:
+            return UNSET
+        return ABSENT if encoded is None or encoded is ABSENT else self._values.value(key, encoded)
 
     def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
         self._require_open()

@@ -20,6 +20,7 @@ from journalkit.format.batch import ENTRY_BYTES, encode_batch, encode_one
 from journalkit.format.codec import CborCodec, codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
 from journalkit.format.keys import encode_key
+from journalkit.log.commit import Mutations
 from journalkit.log.log import Log
 from journalkit.options import check_sync
 from journalkit.recovery.report import RecoveryReport
@@ -159,7 +160,7 @@ class Store(Handle, PointReads, AtomicUpdates):
             log = self._require_writable()
         encoded_key, encoded = encode_key(key), self._encode_value(value)
         if len(encoded_key) + len(encoded) + ENTRY_BYTES > PAYLOAD_BYTES_MAX:
-            raise _too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
+            raise too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
         check = None if expect is UNSET else self._checks.expected(key, encoded_key, expect)
         durable = self._default_durable if sync is None else self._durable(sync)
         payload = encode_one(encoded_key, encoded)
@@ -187,24 +188,13 @@ class Store(Handle, PointReads, AtomicUpdates):
 
         An empty batch writes nothing and returns the current LSN.
         """
-        if not isinstance(batch, Batch):
-            raise KeyTypeError(f"write takes a journalkit.Batch, not {type(batch).__name__}; for a mapping use update")
-        encode = self._encode_value
-        mutations: list[tuple[bytes, bytes | None]] = [
-            (encode_key(key), None if value is ABSENT else encode(value)) for key, value in batch.changes
-        ]
-        for name, position in batch.offsets.items():
-            mutations.append((offset_key(name), self._offset_codec.encode(position)))
-        return self._commit(mutations, sync, None)
+        return self._commit(self._mutations_of(batch), sync, None)
 
     def update(  # type: ignore[override]  # one signature for what the base spells as six overloads
         self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value
     ) -> None:
         """Set several keys in one record: all or nothing."""
-        encode = self._encode_value
-        # One scan of a mapping: key by key another thread could come between. And no dict, to which True is 1.
-        pairs = [*(other.items() if isinstance(other, Mapping) else other), *more.items()]
-        self._commit([(encode_key(key), encode(value)) for key, value in pairs], None, None)
+        self._commit(self._mutations_of_pairs(pairs_of(other, more)), None, None)
 
     def commit_read(
         self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, read_at_lsn: Lsn | None
@@ -218,10 +208,21 @@ class Store(Handle, PointReads, AtomicUpdates):
         durable = self._durable(sync)
         if not mutations:
             return self.lsn
-        payload = encode_batch(mutations)
-        if len(payload) > PAYLOAD_BYTES_MAX:
-            raise _too_large(len(payload))
-        return log.append(payload, Kind.BATCH, mutations, durable, check)
+        return log.append(payload_of(mutations), Kind.BATCH, mutations, durable, check)
+
+    def _mutations_of(self, batch: Batch) -> list[tuple[bytes, bytes | None]]:
+        check_batch(batch)
+        encode = self._encode_value
+        mutations: list[tuple[bytes, bytes | None]] = [
+            (encode_key(key), None if value is ABSENT else encode(value)) for key, value in batch.changes
+        ]
+        for name, position in batch.offsets.items():
+            mutations.append((offset_key(name), self._offset_codec.encode(position)))
+        return mutations
+
+    def _mutations_of_pairs(self, pairs: list[tuple[Key, Value]]) -> list[tuple[bytes, bytes | None]]:
+        encode = self._encode_value
+        return [(encode_key(key), encode(value)) for key, value in pairs]
 
     def transaction(self, *, sync: Sync | None = None) -> Transaction:
         """Return a transaction, to be used in a `with` block: one record, all or nothing.
@@ -329,7 +330,30 @@ class Store(Handle, PointReads, AtomicUpdates):
         return log
 
 
-def _too_large(size_bytes: int) -> RecordTooLargeError:
+def check_batch(batch: Any) -> None:
+    """Raise UsageError unless it is one."""
+    if not isinstance(batch, Batch):
+        raise KeyTypeError(f"write takes a journalkit.Batch, not {type(batch).__name__}; for a mapping use update")
+
+
+def pairs_of(
+    other: Mapping[Any, Value] | Iterable[tuple[Any, Value]], more: Mapping[str, Value]
+) -> list[tuple[Key, Value]]:
+    """Return what `update` was given as pairs, in order."""
+    # One scan of a mapping: key by key another thread could come between. And no dict, to which True is 1.
+    return [*(other.items() if isinstance(other, Mapping) else other), *more.items()]
+
+
+def payload_of(mutations: Mutations) -> bytes:
+    """Return the payload of a commit. Raises RecordTooLargeError."""
+    payload = encode_batch(mutations)
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise too_large(len(payload))
+    return payload
+
+
+def too_large(size_bytes: int) -> RecordTooLargeError:
+    """Return the error for a record that is over the limit."""
     return RecordTooLargeError(
         f"a record of {size_bytes} bytes is over the limit of {PAYLOAD_BYTES_MAX}; split it",
         size_bytes=size_bytes,

@@ -18,6 +18,9 @@ from journalkit import errors
 
 PUBLIC = [
     "ABSENT",
+    "AsyncStore",
+    "AsyncTransaction",
+    "AsyncView",
     "Batch",
     "Journal",
     "JournalRecord",
@@ -32,6 +35,7 @@ PUBLIC = [
     "__version__",
     "errors",
     "open",
+    "open_async",
     "open_journal",
 ]
 
@@ -39,6 +43,13 @@ STORE = (
     "put delete write update transaction transact edit modify scan keys values items get pop popitem setdefault clear "
     "view sync compact statistics check close "
     "lsn durable_lsn snapshot_lsn pruned_lsn epoch uuid path offsets recovery_report"
+)
+
+# What Python can't await has a verb of its own: `count` for len, `contains` for in.
+ASYNC_STORE = (
+    "put delete write update transaction transact edit modify scan keys values items get contains count pop popitem "
+    "setdefault clear view sync compact statistics check close offsets "
+    "lsn durable_lsn snapshot_lsn pruned_lsn epoch uuid path recovery_report"
 )
 
 RECOVERY_REPORT = "outcome snapshot_lsn fell_back last_lsn records_replayed bytes_cut quarantine seconds"
@@ -109,6 +120,20 @@ def test_a_store_has_the_contracts_members() -> None:
     missing = [name for name in STORE.split() if not hasattr(journalkit.Store, name)]
     assert not missing
     assert issubclass(journalkit.Store, MutableMapping)
+
+
+def test_an_asynchronous_store_has_the_stores_verbs() -> None:
+    """The same program, awaited; and the same arguments to open it with."""
+    missing = [name for name in ASYNC_STORE.split() if not hasattr(journalkit.AsyncStore, name)]
+    assert not missing
+    spelled = [inspect.signature(opener).parameters for opener in (journalkit.open, journalkit.open_async)]
+    assert spelled[0] == spelled[1]
+
+
+def test_a_name_that_isnt_there_is_an_attribute_error() -> None:
+    """Some names are loaded on demand; a wrong one must fail as it does everywhere."""
+    assert not hasattr(journalkit, "open_asynchronously")
+    assert set(journalkit.__all__) <= set(dir(journalkit))
 
 
 def test_a_recovery_report_has_the_contracts_fields() -> None:
