@@ -16,7 +16,9 @@ from journalkit.recovery import autopsy, autopsy_tables
 from journalkit.recovery.autopsy import Home, examine_segment
 from journalkit.recovery.damage import DamageKind
 from journalkit.recovery.diagnosis import Cause, Finding
+from journalkit.recovery.findings import look_into
 from journalkit.recovery.promises import Promised
+from journalkit.recovery.salvage import take_stock
 from journalkit.recovery.salvage_ranges import ALL_KEYS
 
 PLACE = "/store"
@@ -162,6 +164,22 @@ def test_room_where_a_record_was_promised_is_told_to_the_files_end(ward: Any) ->
     bed.write(name, bed.read(name)[:1024] + bytes(4096))
     cause = Cause(DamageKind.ZEROED_PAGE, "zeros from byte 1024 to 5120")
     assert examined(bed, name, Promised(0, 2)) == [Finding(name, cause, 1024, 5120, (2, 2))]
+
+
+def test_without_a_manifest_the_next_segment_says_where_one_ended(journal: Any) -> None:
+    """It names the end of the one before it to the byte; of the last one nobody says it."""
+    one, *_, last = journal.segments
+    size = len(journal.read(one))
+    for name in (one, last):
+        journal.write(name, journal.read(name)[:2000])
+    journal.remove(names.MANIFEST)
+    found = look_into(journal.fs, PLACE, take_stock(journal.fs, PLACE))
+    cause = Cause(DamageKind.TRUNCATED_FILE, f"the file ends at byte 2000, {size} were promised")
+    [told] = found[one]
+    assert (told.cause, told.end_bytes, told.lost_lsns) == (cause, size, (2, 4))
+    [told] = found[last]
+    assert told.cause.kind is DamageKind.DAMAGED
+    assert told.cause.proof.endswith(" bytes that are no whole record")
 
 
 def test_a_stray_that_is_newer_accuses_the_manifest_too(journal: Any, told: Any) -> None:
