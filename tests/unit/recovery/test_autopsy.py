@@ -12,6 +12,7 @@ from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.recovery import autopsy
 from journalkit.recovery.autopsy import examine_segment
 from journalkit.recovery.damage import DamageKind
+from journalkit.recovery.evidence import FLIP_BYTES_MAX
 from journalkit.recovery.promises import Promised
 
 FRAME_BYTES = 40
@@ -81,6 +82,17 @@ def test_a_payload_too_long_for_a_proof_is_plain_damage(ward: Any) -> None:
     # A header's bit is proved all the same: the payload vouches for it.
     bed.flip(bed.segments[0], HEADER_BYTES + 20)
     assert told(bed.log()) == [(DamageKind.FLIPPED_BIT, (1, 1), HEADER_BYTES)]
+
+
+@pytest.mark.parametrize(("more", "kind"), [(0, DamageKind.FLIPPED_BIT), (1, DamageKind.DAMAGED)])
+def test_the_longest_payload_whose_flipped_bit_is_proved(ward: Any, more: int, kind: DamageKind) -> None:
+    """To the byte: the bound is of the payload, whatever is read of it."""
+    bed = ward()
+    with journalkit.open_journal(PLACE, fs=bed.fs, codec="raw") as opened:
+        opened.append(b"x" * (FLIP_BYTES_MAX + more))
+        opened.append(b"y")
+    bed.flip(bed.segments[0], 5000)
+    assert told(bed.log()) == [(kind, (1, 1), HEADER_BYTES)]
 
 
 def test_a_flipped_length_beyond_every_file_is_no_proof(journal: Any) -> None:

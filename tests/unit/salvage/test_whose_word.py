@@ -49,3 +49,20 @@ def test_what_nobody_promised_is_not_missing(new_patient: Any) -> None:
     remains = patient.stock()
     assert (remains.missing, remains.last_lsn) == ([], 0)
     assert patient.salvaged(remains) == {}
+
+
+def test_of_two_tables_that_the_manifest_can_not_know_the_newer_one_counts(new_patient: Any) -> None:
+    """A manifest was copied back from before two folds; their log is pruned, and the tables are all that is left."""
+    patient = new_patient()
+    with patient.open() as store:
+        store["a"] = 0
+    older = patient.read(names.MANIFEST)
+    for value in (1, 2):
+        with patient.open() as store:
+            store["a"] = value
+            store.compact()
+    for name in patient.segments:
+        patient.remove(name)
+    patient.write(names.MANIFEST, older)
+    assert len(patient.tables) == 2
+    assert patient.salvaged(patient.stock()) == {"a": 2}
