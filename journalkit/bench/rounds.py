@@ -68,8 +68,8 @@ class Contest:
     rounds: int
 
 
-def contest(ours: Contender, others: Sequence[Contender], rounds: int) -> Contest:
-    """Run all `rounds` times in turn, after one warm-up that isn't counted.
+def contest(ours: Contender, others: Sequence[Contender], rounds: int, *, warm_up: bool = True) -> Contest:
+    """Run all `rounds` times in turn, after a warm-up that isn't counted.
 
     A peer that fails is dropped and named; journalkit that fails raises, and so does a wrong answer.
     """
@@ -78,7 +78,7 @@ def contest(ours: Contender, others: Sequence[Contender], rounds: int) -> Contes
     if len(figures) != len(everyone):
         raise ValueError("two contenders of one name")
     dropped: list[Missing] = []
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         for contender in order(everyone, number):
             try:
                 figure = contender.run(number)

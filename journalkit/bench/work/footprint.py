@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -25,6 +26,7 @@ _DICT: Final = "a plain dict"
 _LIVE: Final = "live data"
 _SLACK_BYTES: Final = 64 * MIB
 _LOOK_EVERY_S: Final = 0.005
+_PRUNING_S: Final = 0.25
 _MEMORY_NOTE: Final = "what each process grew by beyond interpreter and imports; the keys in no order"
 
 
@@ -46,9 +48,8 @@ def memory(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
             ("memory-writing", "resident memory, {:,} keys, written one by one and folded", None, writing),
         ):  # fmt: skip
             if name in wanted:
-                result = contest(
-                    Contender(NAME, work, "defaults, sync='never'"), [held], max(2, bench.scale.rounds // 4)
-                )
+                ours = Contender(NAME, work, "defaults, sync='never'")
+                result = contest(ours, [held], max(2, bench.scale.rounds // 4), warm_up=False)
                 yield Row(name, what.format(count), _DICT, goal, result, unit="bytes", note=_MEMORY_NOTE)
 
 
@@ -92,6 +93,7 @@ def disk(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
                 Contender(NAME, lambda _, beyond=beyond: beyond, "defaults, sync='never'"),  # type: ignore[misc]
                 [Contender(_LIVE, lambda _: live_bytes)],
                 1,
+                warm_up=False,
             )
             yield Row(name, f"disk {what}, each key overwritten {scale.overwrites} times, less 64 MiB", _LIVE, goal,
                       result, unit="bytes", note=f"{folds} folds were seen, at most {seen_bytes / MIB:.0f} MiB",
@@ -101,7 +103,8 @@ def disk(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
 class _Watch:
     """Looks every few milliseconds at what a store's directory takes on the disk, in a thread.
 
-    A fold is under way from the first look that finds a temporary table until the store has counted it.
+    A fold is under way from the first look that finds a temporary table until the store has counted it, and a
+    moment more: it prunes after it is counted.
     """
 
     def __init__(self, path: str, folds: Callable[[], int]) -> None:
@@ -110,6 +113,7 @@ class _Watch:
         self._path = path
         self._folds = folds
         self._folding_after = -1
+        self._ended_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_on, daemon=True)
 
@@ -139,7 +143,10 @@ class _Watch:
                     continue
         if begun:
             self._folding_after = folds
+        now_s = time.monotonic()
         if begun or self._folding_after == folds:
+            self._ended_s = now_s
+        if now_s - self._ended_s < _PRUNING_S:
             self.during_bytes = max(self.during_bytes, size_bytes)
         else:
             self.between_bytes = max(self.between_bytes, size_bytes)

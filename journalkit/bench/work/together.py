@@ -15,7 +15,7 @@ from typing import Any, Final
 import journalkit
 from journalkit.bench import data
 from journalkit.bench.arena import Bench, must, unmeasured
-from journalkit.bench.engine import Database, Item, Terms
+from journalkit.bench.engine import Database, Item, Put, Terms
 from journalkit.bench.result import Goal, Row
 from journalkit.bench.rounds import Contender, contest, timed
 
@@ -85,7 +85,7 @@ def tasks(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
     if opener is None:
         yield unmeasured(name, what, _ASYNC_GOAL, "journalkit.open_async: not in this version")
         return
-    with bench.arena(Terms("power cut")) as arena, ThreadPoolExecutor(EXECUTOR_THREADS) as pool:
+    with bench.arena(Terms("power cut")) as arena, contextlib.ExitStack() as stack:
         path = os.path.join(arena.path, "async")
         ours = Contender(
             "journalkit",
@@ -97,7 +97,7 @@ def tasks(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
             others += [
                 Contender(
                     f"{database_name} by {route}",
-                    _by(route, database, pool, scale.peer_puts),
+                    _by(route, database, stack, scale.peer_puts),
                     f"{arena.engines[database_name].settings(arena.terms)}; {scale.peer_puts:,} puts a round",
                 )
                 for route in ("threads", "executor")
@@ -116,15 +116,27 @@ def p99(waits: Sequence[float]) -> float:
     return sorted(waits)[min(len(waits) - 1, len(waits) * 99 // 100)]
 
 
-def _by(route: str, database: Database, pool: ThreadPoolExecutor, count: int) -> Callable[[int], float]:
+def _by(route: str, database: Database, stack: contextlib.ExitStack, count: int) -> Callable[[int], float]:
     def by_threads(number: int) -> float:
         return _in_threads(database, data.items(number * count, (number + 1) * count), THREADS)
 
+    if route == "threads":
+        return by_threads
+    own = threading.local()
+
+    def begin() -> None:
+        own.put = stack.enter_context(database.worker())
+
+    def put(key: bytes, value: bytes) -> None:
+        own.put(key, value)
+
+    pool = stack.enter_context(ThreadPoolExecutor(EXECUTOR_THREADS, initializer=begin))
+
     def by_executor(number: int) -> float:
         some = data.items(number * count, (number + 1) * count)
-        return timed(lambda: asyncio.run(_executed(database, pool, some)), count)
+        return timed(lambda: asyncio.run(_executed(pool, put, some)), count)
 
-    return by_threads if route == "threads" else by_executor
+    return by_executor
 
 
 async def _gathered(opener: Callable[..., Any], path: str, number: int, count: int) -> float:
@@ -138,9 +150,9 @@ async def _gathered(opener: Callable[..., Any], path: str, number: int, count: i
         return (time.perf_counter() - began) / count
 
 
-async def _executed(database: Database, pool: ThreadPoolExecutor, some: Sequence[Item]) -> None:
+async def _executed(pool: ThreadPoolExecutor, put: Put, some: Sequence[Item]) -> None:
     loop = asyncio.get_running_loop()
-    await asyncio.gather(*(loop.run_in_executor(pool, database.put, key, value) for key, value in some))
+    await asyncio.gather(*(loop.run_in_executor(pool, put, key, value) for key, value in some))
 
 
 def _in_threads(database: Database, some: Sequence[Item], count: int, waits: list[float] | None = None) -> float:
