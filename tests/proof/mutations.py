@@ -6,8 +6,8 @@ It is no proof of the registry: it takes hours, and asks about the tests
 rather than about the package.
 
     python tests/proof/mutations.py run --folder format --sample 500 --seed 1 --results FILE
-    python tests/proof/mutations.py survivors --results FILE    # those that nobody has explained yet
-    python tests/proof/mutations.py table --results FILE        # what docs/explanation/mutations.md shows
+    python tests/proof/mutations.py survivors --results FILE                 # those that nobody has explained yet
+    python tests/proof/mutations.py table --folder format --results FILE     # what docs/explanation/mutations.md shows
 
 Needs mutmut. What a results file has for the same source is not run again.
 """
@@ -210,7 +210,13 @@ def main(arguments: Sequence[str]) -> int:
     runs.add_argument(
         "--again", action="store_true", help="only what survived unexplained: there may be a test for it now"
     )
-    for command in (runs, commands.add_parser("survivors"), commands.add_parser("table")):
+    told = [
+        commands.add_parser("survivors", help="what survived and nobody explained"),
+        commands.add_parser("table", help="the figures, and why each survivor may stay"),
+    ]
+    for command in told:
+        command.add_argument("--folder", choices=FOLDERS, help="only of this one")
+    for command in (runs, *told):
         command.add_argument("--results", type=Path, required=True)
     given = parser.parse_args(arguments)
     results = Results(given.results.absolute())
@@ -227,7 +233,8 @@ def main(arguments: Sequence[str]) -> int:
             tests=given.tests,
         )
         return run(plan)
-    everything = [mutant for folder in FOLDERS for mutant in mutants(folder, package_folder())]
+    folders = [given.folder] if given.folder else FOLDERS
+    everything = [mutant for folder in folders for mutant in mutants(folder, package_folder())]
     if given.command == "survivors":
         return survivors(results, everything)
     say(table(results, everything))

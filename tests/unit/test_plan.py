@@ -372,20 +372,17 @@ def test_a_mode_that_does_not_exist_is_refused() -> None:
 def test_what_each_mode_permits(mode: Any) -> None:
     """The modes are named as RocksDB names them, and mean the same."""
     permit(planned(segment(1, 1, 3)), mode, "/store")
-    for plan, allowed in (
-        (planned(torn(segment(1, 1, 3))), ("default", "point-in-time")),
-        (planned(segment(1, 1, 3), durable_lsn=4), ("point-in-time",)),
+    for plan, allowed, step in (
+        (planned(torn(segment(1, 1, 3))), ("default", "point-in-time"), "open with recovery='default'"),
+        (planned(segment(1, 1, 3), durable_lsn=4), ("point-in-time",), "restore a backup"),
     ):
         if mode in allowed:
             permit(plan, mode, "/store")
         else:
-            with pytest.raises(CorruptionError) as caught:
+            with pytest.raises(CorruptionError, match=step) as caught:
                 permit(plan, mode, "/store")
-            assert (caught.value.path, caught.value.offset_bytes, caught.value.lsn) == (
-                "/store/log-0000000000000001.jks",
-                HEADER_BYTES + 150,
-                4,
-            )
+            told = caught.value.path, caught.value.offset_bytes, caught.value.lsn
+            assert told == (f"/store/{FIRST}", HEADER_BYTES + 150, 4)
 
 
 @pytest.mark.parametrize("whole", [sealed(segment(1, 1, 3)), ended(segment(1, 1, 3))], ids=["sealed", "ended"])
