@@ -76,6 +76,10 @@ def test_a_tables_first_block_in_the_place_of_its_second_names_where_it_belongs(
     store.patch(name, HEADER_BYTES + length, data[HEADER_BYTES : HEADER_BYTES + length])
     proof = f"at byte {HEADER_BYTES + length} stands what was written for byte {HEADER_BYTES} of {name}"
     assert store.table(name)[0].cause == Cause(DamageKind.MISDIRECTED_BLOCK, proof)
+    store.remove(names.MANIFEST)
+    found = look_into(store.fs, PLACE, take_stock(store.fs, PLACE))
+    assert found[name][0].cause == Cause(DamageKind.MISDIRECTED_BLOCK, proof)
+    assert found[store.tables[0]] == []
 
 
 @pytest.mark.parametrize("kind", ["table", "segment"])
