@@ -8,9 +8,10 @@ thread can carry it on when its leader is interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from threading import Lock
+from typing import Final, Protocol, TypeAlias
 
 from journalkit.errors import JournalError
 
@@ -48,9 +49,26 @@ class Commit:
     to refuse. It may be called again if its caller was interrupted or a group
     had to be split. `lsn` is assigned right after, and is final once the
     commit is settled.
+
+    Who waits is woken by who was woken before it, not all by one: they need
+    the interpreter one after another, and sixteen that come for it at once are
+    sixteen that go to sleep again. `following` is whom this one's caller wakes
+    when it goes, and `is_called` says that somebody will wake this one so.
     """
 
-    __slots__ = ("_signal", "check", "durable", "error", "kind", "lsn", "mutations", "payload", "settled")
+    __slots__ = (
+        "_bell",
+        "check",
+        "durable",
+        "error",
+        "following",
+        "is_called",
+        "kind",
+        "lsn",
+        "mutations",
+        "payload",
+        "settled",
+    )
 
     def __init__(
         self,
@@ -68,14 +86,14 @@ class Commit:
         self.lsn = 0
         self.error: Exception | None = None
         self.settled = False
-        self._signal: SimpleQueue[None] | None = None
+        self.following: Commit | None = None
+        self.is_called = False
+        self._bell: Lock | None = None
 
     def settle(self, error: Exception | None) -> None:
-        """Give the commit its outcome and wake who waits for it. Twice is harmless."""
+        """Give the commit its outcome. Twice is harmless. Who waits for it hears of it by `wake`."""
         self.error = error
         self.settled = True
-        if self._signal is not None:
-            self._signal.put(None)
 
     def withdraw(self) -> None:
         """Say that nobody wants this commit any more. From the thread that made it; never waits.
@@ -85,24 +103,48 @@ class Commit:
         """
         self.settled = True
 
-    def listen(self) -> SimpleQueue[None]:
-        """Return what `wake` will be heard by from now on, for `wait`."""
-        signal: SimpleQueue[None] = SimpleQueue()
-        self._signal = signal
-        return signal
+    def listen(self) -> None:
+        """Be heard from now on by who calls `wait`."""
+        self._bell = bell = Lock()
+        bell.acquire()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a thread sleeps, or will, until this is settled."""
+        return self._bell is not None
+
+    def leave(self) -> None:
+        """Nobody waits any more; wake who counts on it."""
+        self._bell = None
+        if self.following is not None:
+            self.following.wake()
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until woken, at most `timeout_s`; a wake that came since `listen` counts."""
+        bell = self._bell
+        if bell is not None:
+            bell.acquire(timeout=timeout_s)
 
     def wake(self) -> None:
         """Make the waiter look again, if there is one."""
-        if self._signal is not None:
-            self._signal.put(None)
+        bell = self._bell
+        if bell is not None and bell.locked():
+            with suppress(RuntimeError):  # Somebody else woke it in between.
+                bell.release()
 
 
-def wait(signal: SimpleQueue[None], timeout_s: float) -> None:
-    """Sleep until woken, at most `timeout_s`; a wake that came earlier counts."""
-    try:
-        signal.get(timeout=timeout_s)
-    except Empty:
-        return
+CHAINS: Final = 2
+"""One would stand still whenever one thread in it has to wait for a processor."""
+
+
+def chain(commits: Iterable[Commit]) -> None:
+    """Have each who waits be woken by the one before; the first is left to the leader. Before they are settled.
+
+    One that was settled first might be gone before it knew whom to wake. Twice is harmless.
+    """
+    waiting = [commit for commit in commits if commit.is_waited_for]
+    for before, commit in zip(waiting, waiting[CHAINS:], strict=False):
+        before.following, commit.is_called = commit, True
 
 
 class Group:

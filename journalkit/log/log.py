@@ -39,7 +39,7 @@ from journalkit.errors import (
 from journalkit.format.frame import PAYLOAD_BYTES_MAX
 from journalkit.format.manifest import SegmentEntry
 from journalkit.fs.interface import FileSystem
-from journalkit.log.commit import Applier, Check, Commit, Mutations, wait
+from journalkit.log.commit import Applier, Check, Commit, Mutations
 from journalkit.log.durable import DurableFile
 from journalkit.log.succession import Position, Succession
 from journalkit.log.writer import LogStatistics, LogWriter
@@ -51,6 +51,8 @@ _WAIT_S: Final = 0.1
 _CLOSE_WAIT_S: Final = 0.5
 _NOBODY: Final = 0
 _PATIENCE: Final = 2
+_RETURN_S: Final = 0.000_03
+"""About how long the interpreter takes to let one who was served come back with the next record."""
 
 
 class Log:
@@ -83,6 +85,8 @@ class Log:
         self._leader = _NOBODY
         # How many were committing at once when a group of the queue was last written.
         self._crowd = 1
+        # How long that took.
+        self._lead_s = 0.0
 
     @property
     def last_lsn(self) -> int:
@@ -161,6 +165,8 @@ class Log:
                 self._queue.remove(commit)
             self._complete()
             raise
+        finally:
+            commit.leave()
         error = commit.error
         if error is not None:
             # What ends a log is told to many callers: each gets it without the tracebacks of the others.
@@ -187,6 +193,8 @@ class Log:
                     self._queue.remove(commit)
             self._complete()
             raise
+        finally:
+            barrier.leave()
 
     def sync(self) -> int:
         """Make every visible record durable and return the LSN that is then durable.
@@ -207,30 +215,37 @@ class Log:
             for each in (*before, commit):
                 each.settle(self._nested())
             return
-        signal = commit.listen()
+        commit.listen()
         # One call: nobody comes in between, and an interrupt finds all of them or none.
         self._queue.extend((*before, commit))
         while not commit.settled:
             if self._leadership.locked():
-                wait(signal, _WAIT_S)
+                commit.wait(_WAIT_S)
                 continue
             with self._leadership:
                 self._leader = me
                 try:
                     # Who brings a crowd needn't wait for one.
-                    if self._crowd > 1 and not before:
+                    if self._lead_s > self._crowd * _RETURN_S and self._crowd > 1 and not before:
                         self._gather()
+                    began_s = self._clock.monotonic_s()
                     served = self._writer.lead(self._queue)
+                    self._lead_s = self._clock.monotonic_s() - began_s
                     if not before:
-                        self._crowd = served + len(self._queue)
+                        self._crowd = len(served) + len(self._queue)
                 finally:
                     self._leader = _NOBODY
+            # The next leader first: while it waits for the disk the others come back.
             self._wake_next()
+            for each in served:
+                if not each.is_called:
+                    each.wake()
 
     def _gather(self) -> None:
-        """Let those who were just served come back before the next fsync: it costs more than their way here.
+        """Let those who were just served come back before the next fsync, if it costs more than their way here.
 
-        Half of them would wait for the fsync after it otherwise. Ends as soon as nobody comes.
+        Half of them would wait for the fsync after it otherwise. With a quick disk that is better: one half comes
+        back while the disk has the other. Ends as soon as nobody comes.
         """
         queue, patience = self._queue, _PATIENCE
         while len(queue) < self._crowd and patience:

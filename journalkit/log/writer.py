@@ -19,7 +19,7 @@ from journalkit.format import frame as frame_format
 from journalkit.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
 from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem
-from journalkit.log.commit import Applier, Check, Commit, Group, Mutations
+from journalkit.log.commit import Applier, Check, Commit, Group, Mutations, chain
 from journalkit.log.durable import DurableFile
 from journalkit.log.rotation import Seal
 from journalkit.log.segment import SegmentWriter
@@ -166,8 +166,8 @@ class LogWriter:
             raise commit.error.with_traceback(None)
         return commit.lsn
 
-    def lead(self, queue: deque[Commit]) -> int:
-        """Write what waits in the queue; return how many left it."""
+    def lead(self, queue: deque[Commit]) -> list[Commit]:
+        """Write what waits in the queue; return who left it, to be woken."""
         segments = self.segments
         self.complete()
         if segments.position.active.end_bytes >= segments.rotate_at_bytes:
@@ -175,10 +175,9 @@ class LogWriter:
         self._take(queue)
         self._finish_group()
         # A commit waits in the queue until it has an outcome.
-        served = 0
+        served: list[Commit] = []
         while queue and queue[0].settled:
-            queue.popleft()
-            served += 1
+            served.append(queue.popleft())
         return served
 
     def complete(self) -> None:
@@ -214,14 +213,8 @@ class LogWriter:
                 if commit.check is not None:
                     commit.check(lsn, commits)
                 if commit.payload is not None:
-                    data = frame_format.encode(
-                        commit.payload,
-                        lsn=lsn + 1,
-                        time_us=time_us,
-                        durable_lsn=durable_lsn,
-                        kind=commit.kind,
-                        salt=salt,
-                        offset_bytes=offset,
+                    data, checksum = frame_format.encode_with_checksum(
+                        commit.payload, lsn + 1, time_us, durable_lsn, commit.kind, salt, offset
                     )
                     parts.append(data)
                     offset += len(data)
@@ -233,8 +226,6 @@ class LogWriter:
             durable = durable or commit.durable
             commits.append(commit)
         if commits:
-            if parts:
-                checksum = frame_format.checksum_of(parts[-1])
             self.group = Group(commits, b"".join(parts), start, lsn, checksum, durable)
 
     def _finish_group(self) -> None:
@@ -267,6 +258,7 @@ class LogWriter:
                 self.durable_lsn = group.last_lsn
             self.groups += 1
             self.bytes_appended += len(group.data)
+        chain(group.commits)
         for commit in group.commits:
             commit.settle(group.error)
         self.group = None

@@ -157,6 +157,7 @@ def test_a_follower_told_too_early_is_found(monkeypatch: Patch) -> None:
         if self.group is not None:
             for commit in self.group.commits[1:]:
                 commit.settle(None)
+                commit.wake()
         finish(self)
 
     monkeypatch.setattr(LogWriter, "_finish_group", told_too_early)

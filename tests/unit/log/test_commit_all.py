@@ -115,11 +115,11 @@ def test_interrupted_while_waiting_it_withdraws_what_has_no_place(
     commits = [new_record(b"a"), new_record(b"b")]
     commits[1].withdraw()
 
-    def interrupted(_signal: Any, _timeout_s: float) -> None:
+    def interrupted(_barrier: Any, _timeout_s: float) -> None:
         holder.set()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("journalkit.log.log.wait", interrupted)
+    monkeypatch.setattr(Commit, "wait", interrupted)
     taken, holder = threading.Event(), threading.Event()
 
     def hold() -> None:

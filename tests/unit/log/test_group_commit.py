@@ -13,7 +13,7 @@ from journalkit.clock import SystemClock
 from journalkit.errors import ConflictError, JournalError, StorageError
 from journalkit.format.frame import Kind
 from journalkit.fs.memory import MemoryFileSystem
-from journalkit.log.commit import Commit, wait
+from journalkit.log.commit import CHAINS, Commit, chain
 from journalkit.testing import SimulatedDisk
 
 Maker = Callable[..., Any]
@@ -195,7 +195,7 @@ def test_an_outcome_is_given_once(bench: Maker) -> None:
     served, waiting = (Commit(payload, Kind.RECORD, (), False) for payload in (b"served", b"waiting"))
     served.settle(None)
     log.log._queue.extend([served, waiting])
-    assert log.log._writer.lead(log.log._queue) == 2
+    assert log.log._writer.lead(log.log._queue) == [served, waiting]
     assert (served.lsn, waiting.lsn) == (0, 1)
     assert log.visible == {1: b"waiting"}
 
@@ -216,14 +216,47 @@ def test_a_wake_that_came_first_is_not_lost() -> None:
     """Between looking and sleeping there is always time for the other thread."""
     commit = Commit(b"", Kind.RECORD, (), False)
     commit.wake()
-    signal = commit.listen()
-    commit.wake()
+    commit.wait(10)
+    commit.listen()
     began = time.monotonic()
-    wait(signal, 10)
-    commit.settle(None)
-    wait(signal, 10)
+    for _ in range(2):
+        commit.wake()
+        commit.wake()
+        commit.wait(10)
     assert time.monotonic() - began < 5
-    wait(signal, 0.001)
+    commit.wait(0.001)
+
+
+def test_two_who_wake_the_same_waiter_at_once_do_no_harm() -> None:
+    """Its leader and whoever goes before it: both have looked, one comes second."""
+    commit = Commit(b"", Kind.RECORD, (), False)
+
+    class Bell:
+        def locked(self) -> bool:
+            return True
+
+        def release(self) -> None:
+            raise RuntimeError("release unlocked lock")
+
+    commit._bell = Bell()  # type: ignore[assignment]
+    commit.wake()
+
+
+def test_who_was_served_wakes_who_comes_after_him() -> None:
+    """Each waiter is somebody's to wake: the leader's or another's, and who has gone is nobody's."""
+    commits = [Commit(b"%d" % number, Kind.RECORD, (), False) for number in range(8)]
+    unheard = commits.pop(3)
+    for commit in commits:
+        commit.listen()
+    chain([*commits[:3], unheard, *commits[3:]])
+    assert [commit.is_called for commit in commits] == [False] * CHAINS + [True] * (7 - CHAINS)
+    assert [commit.following for commit in commits] == [*commits[CHAINS:], *[None] * CHAINS]
+    assert (unheard.is_called, unheard.following) == (False, None)
+    commits[0].leave()
+    began = time.monotonic()
+    commits[CHAINS].wait(10)
+    assert time.monotonic() - began < 5
+    assert not commits[0].is_waited_for
 
 
 def test_threads_agree_with_the_log_on_everything(bench: Maker) -> None:
@@ -265,10 +298,13 @@ def test_a_crowd_is_waited_for_and_a_loner_is_not(bench: Maker) -> None:
     log.put(b"alone", durable=True)
     assert sleeps == []
     log.log._crowd = 5
+    log.put(b"after a crowd, with a quick disk", durable=True)
+    assert sleeps == []
+    log.log._crowd, log.log._lead_s = 5, 1.0
     log.put(b"after a crowd", durable=True)
     assert sleeps == [0, 0]
     assert log.log._crowd == 1
-    log.log._crowd = 2
+    log.log._crowd, log.log._lead_s = 2, 1.0
 
     class Arrival(SystemClock):
         def sleep(self, duration_s: float) -> None:
@@ -277,7 +313,7 @@ def test_a_crowd_is_waited_for_and_a_loner_is_not(bench: Maker) -> None:
 
     log.log._clock = Arrival()
     log.put(b"with company", durable=True)
-    assert log.visible[4] == b"arrival"
+    assert log.visible[5] == b"arrival"
     assert log.log._crowd == 2
     log.log._crowd = 5
     log.put(b"in no hurry")
