@@ -17,7 +17,8 @@ from journalkit.fs.descriptors import Handle
 # What every common device accepts: its logical blocks are 512 or 4096 bytes. A stricter one
 # answers EINVAL to the read, and the file is then read plainly.
 _ALIGNMENT_BYTES = 4096
-_BUFFER_BYTES_MAX = 1 << 20
+# A chunk of a mebibyte that begins within a block spans one more, and is read at once all the same.
+_BUFFER_BYTES_MAX = (1 << 20) + _ALIGNMENT_BYTES
 
 
 class PosixDirectFile(Handle):

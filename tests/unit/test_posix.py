@@ -16,6 +16,7 @@ import pytest
 import journalkit
 from journalkit.fs.interface import WritableFile
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.log.reader import CHUNK_BYTES
 
 FS = PosixFileSystem()
 
@@ -249,6 +250,28 @@ def test_direct_reads_bypass_the_cache_where_the_file_system_can(path: str, file
             direct.pread(count, offset)
     assert has_direct_descriptor(path) == can
     direct.close()
+    file.close()
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4095, 4096, 5000])
+def test_a_direct_read_of_a_chunk_asks_the_device_once(
+    path: str, file: WritableFile, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """Recovery reads the tail in chunks that begin anywhere; twice each would double what it waits for."""
+    file.pwrite(bytes(3 * CHUNK_BYTES), 0)
+    asked: list[int] = []
+    true_preadv = os.preadv
+
+    def count(fd: int, buffers: list[memoryview], at: int) -> int:
+        asked.append(len(buffers[0]))
+        return true_preadv(fd, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", count)
+    reader = FS.open_direct(path)
+    assert len(reader.pread(CHUNK_BYTES, offset)) == CHUNK_BYTES
+    assert len(asked) == 1
+    assert asked[0] <= CHUNK_BYTES + 4096
+    reader.close()
     file.close()
 
 
