@@ -7,9 +7,11 @@ figures of the same round only.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -78,7 +80,22 @@ def contest(ours: Contender, others: Sequence[Contender], rounds: int, *, warm_u
     if len(figures) != len(everyone):
         raise ValueError("two contenders of one name")
     dropped: list[Missing] = []
-    for number in range(0 if warm_up else 1, rounds + 1):
+    with _out_of_the_collectors_way():
+        _take_turns(ours, everyone, figures, dropped, range(0 if warm_up else 1, rounds + 1))
+    own = figures[ours.name]
+    return Contest(
+        ours=_figures(ours, own, own),
+        others=tuple(_figures(other, figures[other.name], own) for other in everyone[1:]),
+        dropped=tuple(dropped),
+        rounds=rounds,
+    )
+
+
+def _take_turns(
+    ours: Contender, everyone: list[Contender], figures: dict[str, list[float]], dropped: list[Missing], numbers: range
+) -> None:
+    """Run the rounds; who fails moves from `everyone` to `dropped`."""
+    for number in numbers:
         for contender in order(everyone, number):
             try:
                 figure = contender.run(number)
@@ -92,13 +109,20 @@ def contest(ours: Contender, others: Sequence[Contender], rounds: int, *, warm_u
                 continue
             if number:
                 figures[contender.name].append(figure)
-    own = figures[ours.name]
-    return Contest(
-        ours=_figures(ours, own, own),
-        others=tuple(_figures(other, figures[other.name], own) for other in everyone[1:]),
-        dropped=tuple(dropped),
-        rounds=rounds,
-    )
+
+
+@contextmanager
+def _out_of_the_collectors_way() -> Iterator[None]:
+    """Keep what is there now, data of the bench and other contenders' objects, from being walked on a contender's time.
+
+    What contenders make themselves is collected as ever.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def order(everyone: Sequence[Contender], number: int) -> list[Contender]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ class _Zodb(Database):
         from ZODB import DB
         from ZODB.FileStorage import FileStorage
 
+        for name in ("ZODB", "txn"):  # what it logs of a failure, the bench tells in a line
+            logging.getLogger(name).addHandler(logging.NullHandler())
         del terms  # it knows one durability, and pickles everything
         storage = FileStorage(os.path.join(path, "Data.fs"))
         self._db: Any = DB(storage, cache_size=_CACHED_OBJECTS, pool_size=_CONNECTIONS_MAX)

@@ -9,7 +9,7 @@ from journalkit.bench.arena import LOADED_AT_ONCE
 
 def fill(path: str, count: int) -> None:
     """Make a store of the first `count` keys, folded and closed."""
-    with journalkit.open(path, sync="never", compaction="manual") as store:
+    with journalkit.open(path, sync="never") as store:
         rewrite(store, count, 0)
         store.compact()
 

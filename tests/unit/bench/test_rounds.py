@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -91,6 +92,23 @@ def test_a_wrong_answer_ends_the_row_whoever_gave_it() -> None:
     """A peer that answers wrongly isn't slow or missing: the bench itself is in doubt."""
     with pytest.raises(BenchError):
         contest(Contender("ours", lambda _: 1.0), [Contender("liar", failing(BenchError("wrong"), 1))], 2)
+
+
+def test_the_collector_is_as_before_afterwards() -> None:
+    """What is frozen for the rounds is let go, whatever ends them."""
+    frozen: list[int] = []
+
+    def run(number: int) -> float:
+        frozen.append(gc.get_freeze_count())
+        if number == 2:
+            raise RuntimeError("no luck")
+        return 1.0
+
+    before = gc.get_freeze_count()
+    with pytest.raises(RuntimeError):
+        contest(Contender("ours", run), [], 3)
+    assert all(count > before for count in frozen)
+    assert gc.get_freeze_count() <= before
 
 
 def test_names_tell_contenders_apart() -> None:
