@@ -28,8 +28,8 @@ class Options:
         keep_snapshots: How many snapshots, and the log that the oldest needs, are kept.
         max_recovery_s: The tail is folded before replaying it would take longer than this.
         max_age_s: A tail with anything in it is folded when its oldest record is this old.
-        fold_bytes_min: The log tail is not folded for its size before it has this many bytes.
-        fold_ratio: Nor before it is this many times the size of the newest snapshot.
+        fold_bytes_min: The log tail is folded for its size when it has this many bytes.
+        fold_ratio: Deltas are merged into the base when they have this many times its bytes or entries; 0: always.
         segment_bytes_max: A segment is rotated when it reaches this size.
         cache_bytes: Memory for what was read from tables: half for blocks, half for hot values.
     """
@@ -40,8 +40,8 @@ class Options:
     keep_snapshots: int = 2
     max_recovery_s: float = 10.0
     max_age_s: float = 3600.0
-    fold_bytes_min: int = 16 * MIB
-    fold_ratio: float = 1.0
+    fold_bytes_min: int = 8 * MIB
+    fold_ratio: float = 0.5
     segment_bytes_max: int = 64 * MIB
     cache_bytes: int = 64 * MIB
 

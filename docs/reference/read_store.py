@@ -38,6 +38,7 @@ FRAME = struct.Struct("<IIIHBBQqQ")
 SEAL_PAYLOAD = struct.Struct("<QQ")
 ENTRY = struct.Struct("<HI")
 SLOT = struct.Struct("<4sI16s16sQQQQI")
+WHOLE, U16_MAX = 0, 0xFFFF
 TABLE = struct.Struct("<8sHHI16sQQI")
 INDEX_ENTRY = struct.Struct("<HHQIQQ")
 FOOTER = struct.Struct("<8sHH16sQQQQQQQIII")
@@ -487,6 +488,7 @@ class TableReader:
         self.blocks: list[tuple[int, int]] = []  # (offset, length) of each, in the order of a walk
         self.data_lengths: list[int] = []
         self.entries: list[tuple[bytes, bytes | None]] = []
+        self.lsn = self.below = 0
 
     def read(self) -> list[tuple[bytes, bytes | None]]:
         """Return the entries in the order of their keys; a deletion's value is None."""
@@ -494,8 +496,8 @@ class TableReader:
         if size != named["size_bytes"] or size < TABLE.size + FOOTER.size:
             self._fail(size, f"missing, or not of the {named['size_bytes']} bytes that the manifest names")
         header = _header(TABLE, b"JKTAB\r\n\x1a", data, self.crc) or self._fail(0, "the header is damaged")
-        _, version, reserved, salt, store, number, lsn, _ = header
-        _check_version(self.name, version, reserved)
+        _, version, self.below, salt, store, number, self.lsn, _ = header
+        _check_version(self.name, version, 0)
         at = size - FOOTER.size
         end_magic, *same, entry_count, tombstones, blocks, data_bytes, root, root_length, root_crc, own = FOOTER.unpack(
             data[at:]
@@ -504,7 +506,7 @@ class TableReader:
             self._fail(at, "the footer is damaged")
         found = (store, number, salt, own, entry_count)
         expected = (self.store, named["number"], self.salt, named["footer_crc"], named["entry_count"])
-        if found != expected or same != [version, reserved, store, number, lsn]:
+        if found != expected or same != [version, self.below, store, number, self.lsn]:
             self._fail(0, "this is another table than the manifest names")
         if root + root_length != at or data[at - 4 : at] != U32.pack(root_crc):
             self._fail(at, "the footer names another root")
@@ -579,12 +581,18 @@ class TableReader:
             self._fail(at, "bytes behind the entries")
 
 
-def read_snapshot(files: Mapping[str, bytes], store: bytes, tables: list[Any], crc: Crc) -> State:
+def read_snapshot(files: Mapping[str, bytes], store: bytes, snapshot: dict[str, Any], crc: Crc) -> State:
     """Return what the tables of a snapshot come to; the newest is named first."""
     state: State = {}
-    for named in reversed(tables):
+    lsn, below = -1, WHOLE
+    for named in reversed(snapshot["tables"]):
         name = f"table-{named['number']:016}.jkt"
-        _apply(state, TableReader(name, files.get(name, b""), store, named, crc).read())
+        table = TableReader(name, files.get(name, b""), store, named, crc)
+        _apply(state, table.read())
+        is_newest = named is snapshot["tables"][0]
+        if table.below != below or table.lsn <= lsn or is_newest != (table.lsn == snapshot["lsn"]):
+            raise BadError(name, 0, None, "this table doesn't belong where the manifest names it")
+        lsn, below = table.lsn, 1 + table.lsn % U16_MAX
     return state
 
 
@@ -792,7 +800,7 @@ def _recover(files: Mapping[str, bytes], crc: Crc, judgement: Judgement) -> Stat
     sound: list[tuple[int, State]] = []
     for snapshot in manifest["snapshots"]:
         try:
-            sound.append((snapshot["lsn"], read_snapshot(files, manifest["store"], snapshot["tables"], crc)))
+            sound.append((snapshot["lsn"], read_snapshot(files, manifest["store"], snapshot, crc)))
         except BadError as bad:
             if bad.finding.kind == "unsupported" and not sound:
                 raise  # a later version's state is left to it, whatever older one is sound

@@ -31,6 +31,7 @@ def add_parser(commands: Commands) -> None:
         example="journalkit compact state",
     )
     add_path(parser)
+    parser.add_argument("--full", action="store_true", help="merge all tables into one, whatever that costs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         journalkit.open(args.path, create=False, compaction="manual") as store,
         progress(f"compacting {args.path}"),
     ):
-        store.compact()
+        store.compact(full=args.full)
         lsn_after = store.snapshot_lsn
     after = measure(fs, args.path, require_manifest(fs, args.path))
     if args.json:

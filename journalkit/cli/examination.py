@@ -35,7 +35,7 @@ from journalkit.format.frame import Frame, Kind
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import Manifest, SnapshotEntry
 from journalkit.format.segment import DurableSlot
-from journalkit.format.table import TableInfo
+from journalkit.format.table import WHOLE, TableInfo
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.log.durable import read_durable
 from journalkit.recovery.damage import Damage
@@ -46,7 +46,7 @@ from journalkit.recovery.plan import Plan, RecoveryMode, make_plan, permit
 from journalkit.recovery.salvage import FOREIGN_MANIFEST
 from journalkit.recovery.salvage_tables import TableRemains, read_remains
 from journalkit.recovery.scan import LogScan, SegmentScan, scan_log
-from journalkit.recovery.snapshots import SMALL_BYTES
+from journalkit.recovery.snapshots import MISPLACED, SMALL_BYTES, misplaced
 from journalkit.recovery.strays import Strays, find_strays
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
@@ -156,6 +156,11 @@ def examine(
 _OfFile = TypeVar("_OfFile", Damage, Finding)
 
 
+def _state_of(table: Table) -> str:
+    footer = table.footer
+    return f"{'at' if footer.below == WHOLE else 'changed up to'} LSN {footer.lsn}"
+
+
 def _by_file(found: Iterable[_OfFile]) -> dict[str, list[_OfFile]]:
     grouped: dict[str, list[_OfFile]] = {}
     for item in found:
@@ -193,6 +198,7 @@ class _Look:
         self._advance = advance
         self._cache = BlockCache(0)
         self._senseless: list[Damage] = []
+        self._ends: dict[int, tuple[int, int]] = {}
         self._examiner = Examiner(fs, directory, manifest)
         self._findings: list[Finding] = []
 
@@ -200,7 +206,10 @@ class _Look:
         """Return what was found."""
         fs, directory, manifest = self._fs, self._directory, self._manifest
         slot = read_durable(fs, directory)
-        tables = {info.number: self._table(info, entry.lsn) for entry in manifest.snapshots for info in entry.tables}
+        # Snapshots share tables; of those that name one, the oldest is nearest to its own LSN.
+        named = {info.number: (info, entry.lsn) for entry in manifest.snapshots for info in entry.tables}
+        tables = {number: self._table(info, lsn) for number, (info, lsn) in named.items()}
+        tables |= self._misplaced(tables)
         sound = {number for number, file in tables.items() if file.verdict == "sound"}
         usable = [entry for entry in manifest.snapshots if all(info.number in sound for info in entry.tables)]
         snapshot = usable[0] if usable else None
@@ -304,6 +313,8 @@ class _Look:
         try:
             table = Table.open(self._fs, self._directory, info, self._manifest.store, self._cache)
             try:
+                self._ends[info.number] = (table.footer.lsn, table.footer.below)
+                file = replace(file, holds=f"{count(info.entry_count, 'entry')} {_state_of(table)}")
                 if self._deep or info.size_bytes <= SMALL_BYTES:
                     table.verify(from_device=self._deep)
             finally:
@@ -321,6 +332,18 @@ class _Look:
         finally:
             self._advance(info.size_bytes)
         return file
+
+    def _misplaced(self, tables: Mapping[int, FileVerdict]) -> dict[int, FileVerdict]:
+        """Return verdicts on tables that are sound and not where they belong."""
+        found = {}
+        for entry in self._manifest.snapshots:
+            numbers = [info.number for info in entry.tables]
+            if all(tables[number].verdict == "sound" for number in numbers):
+                place = misplaced(entry.lsn, [self._ends[number] for number in numbers])
+                if place is not None:
+                    file = tables[numbers[place]]
+                    found[numbers[place]] = replace(file, verdict="damaged", reason=MISPLACED)
+        return found
 
     def _examine_table(self, info: TableInfo, file: FileVerdict, remains: TableRemains | None, reason: str) -> str:
         """Look for what happened to a table, if causes are asked for; return what survives of it elsewhere."""

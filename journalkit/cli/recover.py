@@ -75,7 +75,7 @@ def _carry_out(args: argparse.Namespace, found: Examination) -> None:
             ) as store:
                 report = store.recovery_report
                 if found.snapshots_damaged:
-                    store.compact()
+                    store.compact(full=True)
                     rebuilt_lsn = store.snapshot_lsn
     if args.json:
         say_json(asdict(report) | {"rebuilt_snapshot_lsn": rebuilt_lsn})

@@ -205,7 +205,7 @@ def _page(args: argparse.Namespace, remains: Remains, copied: _Copied, verdicts:
     lost = [
         (
             *range_text(found.keys, _KEY_WIDTH),
-            f"the snapshot at LSN {found.lsn} and the log" if found.layers is not None else "what the log still has",
+            f"the snapshot at LSN {found.lsn} and the log" if found.lsn else "what the log and newer tables still have",
         )
         for found in remains.losses
     ]
@@ -261,7 +261,7 @@ def _report(
         "given_up_lsns": [list(gap) for gap in remains.given_up],
         "senseless_lsns": remains.senseless,
         "lost_keys": [
-            range_json(found.keys) | {"from_snapshot_lsn": found.lsn if found.layers is not None else None}
+            range_json(found.keys) | {"from_snapshot_lsn": found.lsn or None}
             for found in remains.losses
         ],
         "unreadable": [encoded_key_json(key) for key in copied.unreadable],

@@ -7,6 +7,9 @@ anywhere is found by whoever reads it. Index blocks are written behind what
 they point to; the last of them, the root, is where a reader begins. What is
 inside the blocks: `journalkit.format.block`, `journalkit.format.index`.
 
+A table holds the whole state at an LSN, or is a delta: what was set and
+deleted up to there since an earlier one, whose state lies in the tables below.
+
 A table is never changed. The footer's checksum covers all that the footer
 says, the root's own checksum included; the manifest records it, so that an
 older or a foreign file under the same name is noticed.
@@ -26,10 +29,14 @@ FOOTER_MAGIC: Final = b"JKTEND\r\n"
 VERSION: Final = 1
 _CRC_BYTES: Final = 4
 
+WHOLE: Final = 0
+"""`below` of a table that needs none under it."""
+_BELOW_MODULUS: Final = (1 << 16) - 1
+
 HEADER: Final = Layout(
     Field("magic", "8s", "`JKTAB\\r\\n\\x1a`"),
     Field("version", "H", "format version of the table, 1"),
-    Field("reserved", "H", "zero"),
+    Field("below", "H", "0: the table holds the whole state; else it is a delta on one: 1 + its LSN modulo 65,535"),
     Field("salt", "I", "random; seeds the checksums of the blocks and of the footer"),
     Field("store", "16s", "UUID of the store"),
     Field("number", "Q", "the table's number, as in its file name"),
@@ -41,7 +48,7 @@ HEADER_BYTES: Final = HEADER.size
 FOOTER: Final = Layout(
     Field("magic", "8s", "`JKTEND\\r\\n`"),
     Field("version", "H", "as in the header"),
-    Field("reserved", "H", "zero"),
+    Field("below", "H", "as in the header"),
     Field("store", "16s", "as in the header"),
     Field("number", "Q", "as in the header"),
     Field("lsn", "Q", "as in the header"),
@@ -76,13 +83,14 @@ class TableHeader:
     store: bytes
     number: int
     lsn: int
+    below: int = WHOLE
 
     def encode(self) -> bytes:
         """Return the header as `HEADER_BYTES` bytes."""
         data = HEADER.pack(
             magic=MAGIC,
             version=VERSION,
-            reserved=0,
+            below=self.below,
             salt=self.salt,
             store=self.store,
             number=self.number,
@@ -106,13 +114,14 @@ class TableFooter:
     root_offset: int
     root_length: int
     root_checksum: int
+    below: int = WHOLE
 
     def encode(self, *, salt: int) -> bytes:
         """Return the footer as `FOOTER_BYTES` bytes, for its place right behind the root."""
         data = FOOTER.pack(
             magic=FOOTER_MAGIC,
             version=VERSION,
-            reserved=0,
+            below=self.below,
             store=self.store,
             number=self.number,
             lsn=self.lsn,
@@ -129,6 +138,11 @@ class TableFooter:
         return data + crc.to_bytes(_CRC_BYTES, "little")
 
 
+def delta_on(lsn: int) -> int:
+    """Return what a table says in `below` if it holds the changes to the state at `lsn`: enough to notice a gap."""
+    return 1 + lsn % _BELOW_MODULUS
+
+
 def decode_header(data: bytes) -> TableHeader:
     """Return the header that `data` (the file's first `HEADER_BYTES` bytes) holds.
 
@@ -141,7 +155,7 @@ def decode_header(data: bytes) -> TableHeader:
         raise MalformedError("not a table")
     if checksum(data[:-_CRC_BYTES]) != fields.pop("header_checksum"):
         raise MalformedError("the table's header is damaged")
-    _refuse_newer(fields.pop("version"), fields.pop("reserved"))
+    _refuse_newer(fields.pop("version"))
     return TableHeader(**fields)
 
 
@@ -160,7 +174,7 @@ def decode_footer(data: bytes, *, salt: int, offset_bytes: int) -> TableFooter:
         raise MalformedError("no footer: the table is cut short, or its end was overwritten")
     if checksum(data[:-_CRC_BYTES], seed_at(salt, offset_bytes)) != fields.pop("footer_checksum"):
         raise MalformedError("the table's footer is damaged")
-    _refuse_newer(fields.pop("version"), fields.pop("reserved"))
+    _refuse_newer(fields.pop("version"))
     footer = TableFooter(**fields)
     if footer.root_offset < HEADER_BYTES or footer.root_offset + footer.root_length != offset_bytes:
         raise MalformedError("the footer's root index block is not where one can be")
@@ -172,6 +186,6 @@ def footer_checksum(encoded: bytes) -> int:
     return int.from_bytes(encoded[-_CRC_BYTES:], "little")
 
 
-def _refuse_newer(version: int, reserved: int) -> None:
-    if version != VERSION or reserved:
-        raise NewerFormatError(f"a table of format {version}.{reserved}, this version reads {VERSION}.0")
+def _refuse_newer(version: int) -> None:
+    if version != VERSION:
+        raise NewerFormatError(f"a table of format {version}, this version reads {VERSION}")

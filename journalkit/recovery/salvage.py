@@ -7,16 +7,16 @@ So a value is never older than the newest intact thing that speaks of its key.
 
 Reads only, through a file system that can't write; the caller writes what is
 handed out into a store of its own. A manifest is believed if it is sound, and
-not needed: without one, segments and tables speak for themselves, and every
-table counts as a whole snapshot.
+not needed: without one, segments and tables speak for themselves: a table says
+whether it holds the whole state or on what it is a delta.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from journalkit.errors import CorruptionError, StoreNotFoundError, UnsupportedFormatError
@@ -25,7 +25,8 @@ from journalkit.format.batch import decode_into
 from journalkit.format.block import Entry
 from journalkit.format.frame import Frame
 from journalkit.format.malformed import MalformedError, NewerFormatError
-from journalkit.format.manifest import Manifest
+from journalkit.format.manifest import LSN_MAX, Manifest
+from journalkit.format.table import WHOLE, delta_on
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.log.durable import read_durable
 from journalkit.manifest import read_manifest
@@ -54,14 +55,19 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of keys and the newest snapshot that can be read there, None for none."""
+    """A range of keys and the newest snapshot that can be read there, None for none.
+
+    `above` are newer tables, newest first, under which something is lost: each
+    tells of the keys that it speaks of, and nothing of others.
+    """
 
     keys: KeyRange
     layers: Layers | None
+    above: tuple[TableRemains, ...] = ()
 
     @property
     def lsn(self) -> int:
-        """Records above this LSN count for these keys."""
+        """Records above this LSN count for these keys, unless a table above knows better."""
         return self.layers.lsn if self.layers is not None else 0
 
 
@@ -152,7 +158,7 @@ def take_stock(
     for segment in remains.segments:
         survey(fs, directory, segment, seen)
         advance(segment.size_bytes)
-    remains.spans = _spans(_snapshots(remains))
+    remains.spans = _spans(_snapshots(remains), remains.tables)
     base_lsn = min(span.lsn for span in remains.spans)
     for first, last in remains.given_up:
         seen.add(first, last)
@@ -191,23 +197,44 @@ def _gather(fs: ReadableFileSystem, directory: str, remains: Remains, advance: C
 
 
 def _snapshots(remains: Remains) -> list[Layers]:
-    """Return the snapshots that there are, newest first; those of the manifest, and what is newer than it."""
-    if remains.manifest is None:
-        whole = sorted(remains.tables, key=lambda table: (table.lsn, table.number), reverse=True)
-        return [Layers(table.lsn, (table,)) for table in whole]
+    """Return the snapshots that there are, newest first; of those the manifest doesn't name, the newer ones.
+
+    Each table with those below it is a snapshot, at its own LSN: a delta that
+    is lost costs what only it says.
+    """
+    manifest = remains.manifest
+    if manifest is None:
+        return _stacks(remains.tables)
     by_number = {table.number: table for table in remains.tables}
-    named = {info.number for info in tables_of(remains.manifest)}
-    newer = [table for table in remains.tables if table.number not in named and not table.faults]
-    found = [Layers(table.lsn, (table,)) for table in sorted(newer, key=lambda table: table.lsn, reverse=True)]
-    for entry in remains.manifest.snapshots:
+    named = {info.number for info in tables_of(manifest)}
+    sound = [table for table in remains.tables if table.number in named or not table.faults]
+    found = [stack for stack in _stacks(sound) if stack.tables[0].number not in named]
+    for entry in manifest.snapshots:
         tables = [by_number.get(info.number) for info in entry.tables]
-        present = tuple(table for table in tables if table is not None)
-        if len(present) == len(tables):
-            found.append(Layers(entry.lsn, present))
+        for place in range(len(tables)):
+            present = tuple(table for table in tables[place:] if table is not None)
+            # The newest table's LSN is the snapshot's, also where neither of its ends can be read.
+            lsn = present[0].lsn if place and present else entry.lsn
+            if lsn and len(present) == len(tables) - place:
+                found.append(Layers(lsn, present))
+    return sorted(found, key=lambda layers: -layers.lsn)
+
+
+def _stacks(tables: Iterable[TableRemains]) -> list[Layers]:
+    """Return each table with those below it, down to a base, newest first, by what tables say of themselves."""
+    newest_first = sorted(tables, key=lambda table: (table.lsn, table.number), reverse=True)
+    found = []
+    for place, newest in enumerate(newest_first):
+        stack = [newest]
+        for table in newest_first[place + 1 :]:
+            if stack[-1].below == delta_on(table.lsn) and table.lsn < stack[-1].lsn:
+                stack.append(table)
+        if stack[-1].below == WHOLE:
+            found.append(Layers(newest.lsn, tuple(stack)))
     return found
 
 
-def _spans(snapshots: list[Layers]) -> list[Span]:
+def _spans(snapshots: list[Layers], tables: Iterable[TableRemains]) -> list[Span]:
     """Share all keys out among the snapshots: each gets what no newer one can tell."""
     open_ranges = [ALL_KEYS]
     spans: list[Span] = []
@@ -216,6 +243,8 @@ def _spans(snapshots: list[Layers]) -> list[Span]:
         spans += [Span(keys, layers) for keys in without(open_ranges, lost)]
         open_ranges = without(open_ranges, without([ALL_KEYS], lost))
     spans += [Span(keys, None) for keys in open_ranges]
+    newest_first = sorted(tables, key=lambda table: (table.lsn, table.number), reverse=True)
+    spans = [replace(span, above=tuple(table for table in newest_first if table.lsn > span.lsn)) for span in spans]
     return sorted(spans, key=lambda span: span.keys)
 
 
@@ -244,10 +273,12 @@ def state(fs: ReadableFileSystem, remains: Remains) -> Iterator[tuple[bytes, byt
 
     Memory: what the records hold that count on top of the tables.
     """
-    overlay = _replayed(fs, remains)
+    lsns: dict[bytes, int] = {}
+    overlay = _replayed(fs, remains, lsns)
     for span in remains.spans:
-        start, stop = span.keys
-        for key, value in _entries(fs, span.layers, start, stop):
+        for key, (value, lsn) in _entries(fs, span):
+            if lsns.get(key, LSN_MAX) <= lsn:
+                del overlay[key]  # the log's last word is older than the table's
             if key not in overlay and value is not None:
                 yield key, value
     for key, value in overlay.items():
@@ -255,21 +286,30 @@ def state(fs: ReadableFileSystem, remains: Remains) -> Iterator[tuple[bytes, byt
             yield key, value
 
 
-def _entries(fs: ReadableFileSystem, layers: Layers | None, start: bytes, stop: bytes) -> Iterator[Entry]:
-    if layers is None:
+def _entries(fs: ReadableFileSystem, span: Span) -> Iterator[tuple[bytes, tuple[bytes | None, int]]]:
+    """Yield what tables say of a span's keys, each with the LSN up to which that is the last word."""
+    tables = [(table, table.lsn) for table in span.above]
+    tables += [(table, span.lsn) for table in (span.layers.tables if span.layers is not None else ())]
+    if not tables:
         return
-    files = [fs.open_read(table.path) for table in layers.tables]
+    files = [fs.open_read(table.path) for table, _ in tables]
     try:
-        yield from merge_entries(
-            [table.entries(file, start, stop) for table, file in zip(layers.tables, files, strict=True)]
-        )
+        layers = [
+            _dated(table.entries(file, *span.keys), lsn) for (table, lsn), file in zip(tables, files, strict=True)
+        ]
+        yield from merge_entries(layers)
     finally:
         for file in files:
             file.close()
 
 
-def _replayed(fs: ReadableFileSystem, remains: Remains) -> dict[bytes, bytes | None]:
-    """Fold the records that count, each above the snapshot of its key."""
+def _dated(entries: Iterator[Entry], lsn: int) -> Iterator[tuple[bytes, tuple[bytes | None, int]]]:
+    for key, value in entries:
+        yield key, (value, lsn)
+
+
+def _replayed(fs: ReadableFileSystem, remains: Remains, lsns: dict[bytes, int]) -> dict[bytes, bytes | None]:
+    """Fold the records that count, each above the snapshot of its key; note their LSNs where tables may know better."""
     starts = [span.keys[0] for span in remains.spans]
     base_lsns = [span.lsn for span in remains.spans]
     overlay: dict[bytes, bytes | None] = {}
@@ -280,6 +320,9 @@ def _replayed(fs: ReadableFileSystem, remains: Remains) -> dict[bytes, bytes | N
         except MalformedError:
             remains.senseless.append(frame.lsn)
         for key, value in batch.items():
-            if frame.lsn > base_lsns[bisect_right(starts, key) - 1]:
+            place = bisect_right(starts, key) - 1
+            if frame.lsn > base_lsns[place]:
                 overlay[key] = value
+                if remains.spans[place].above:
+                    lsns[key] = frame.lsn
     return overlay

@@ -32,6 +32,7 @@ from journalkit.format.table import (
     FOOTER_BYTES,
     FOOTER_MAGIC,
     HEADER_BYTES,
+    WHOLE,
     TableFooter,
     TableHeader,
     TableInfo,
@@ -85,6 +86,7 @@ class TableRemains:
     store: bytes = b""
     number: int = 0
     lsn: int = 0
+    below: int = WHOLE
     faults: list[Fault] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     lost: list[KeyRange] = field(default_factory=lambda: [ALL_KEYS])
@@ -136,11 +138,12 @@ class _Reading:
         remains = self._remains
         header, info = self._header(), self._info
         if header is not None:
-            remains.salt, remains.store, remains.number, remains.lsn = (
+            remains.salt, remains.store, remains.number, remains.lsn, remains.below = (
                 header.salt,
                 header.store,
                 header.number,
                 header.lsn,
+                header.below,
             )
         elif info is not None:
             remains.salt, remains.number = info.salt, info.number
@@ -148,7 +151,7 @@ class _Reading:
             return  # Without the salt no checksum in the file says anything.
         footer = self._footer(header)
         if header is None and footer is not None:
-            remains.store, remains.lsn = footer.store, footer.lsn
+            remains.store, remains.lsn, remains.below = footer.store, footer.lsn, footer.below
         root = self._index(footer.root_offset, footer.root_length) if footer is not None else None
         if root is not None:
             self._walk(root)
@@ -181,10 +184,11 @@ class _Reading:
                 raise MalformedError("the table is cut short")
             raw = self._file.pread(FOOTER_BYTES, at)
             footer = decode_footer(raw, salt=self._remains.salt, offset_bytes=at)
-            if header is not None and (footer.store, footer.number, footer.lsn) != (
+            if header is not None and (footer.store, footer.number, footer.lsn, footer.below) != (
                 header.store,
                 header.number,
                 header.lsn,
+                header.below,
             ):
                 raise MalformedError("header and footer are of different tables")
             if self._info is not None and footer_checksum(raw) != self._info.footer_crc:

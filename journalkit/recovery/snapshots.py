@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from journalkit.errors import CorruptionError
 from journalkit.format.manifest import Manifest, SnapshotEntry
 from journalkit.format.names import table_name
-from journalkit.format.table import TableInfo
+from journalkit.format.table import WHOLE, TableInfo, delta_on
 from journalkit.fs.interface import ReadableFileSystem
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
 
 SMALL_BYTES: Final = 4 * 1024 * 1024
+MISPLACED: Final = "the table doesn't belong where the manifest names it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +89,32 @@ def _open_tables(
                 if error.errno not in (errno.ENOENT, errno.EIO):
                     raise
                 raise _damaged_table(directory, info, error) from error
+        place = misplaced(entry.lsn, [(table.footer.lsn, table.footer.below) for table in tables])
+        if place is not None:
+            raise CorruptionError(MISPLACED, path=tables[place].path)
     except BaseException:
         for table in tables:
             table.close()
         raise
     return tuple(tables)
+
+
+def misplaced(snapshot_lsn: int, tables: Sequence[tuple[int, int]]) -> int | None:
+    """Return the place of the oldest table that doesn't belong where it is, None if all do.
+
+    Each table is the changes to the one behind it, the last one all of the
+    state, the first one as new as the snapshot.
+
+    Args:
+        snapshot_lsn: LSN of the snapshot.
+        tables: LSN and `below` of each, newest first.
+    """
+    below_lsn, below = -1, WHOLE
+    for place, (lsn, says) in reversed([*enumerate(tables)]):
+        if says != below or lsn <= below_lsn or (lsn == snapshot_lsn) != (place == 0):
+            return place
+        below_lsn, below = lsn, delta_on(lsn)
+    return None
 
 
 def _damaged_table(directory: str, info: TableInfo, error: OSError) -> CorruptionError:

@@ -10,16 +10,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
+from typing import TypeVar
 
 from journalkit.format.block import Block, Entry
 from journalkit.snapshot.reader import Table
 from journalkit.snapshot.writer import TableWriter
 
+_Said = TypeVar("_Said")
+
 STEP_ENTRIES = 1024
 """How many changes a fold holds at a time, and how often it pauses among them."""
 
 
-def merge_entries(layers: Sequence[Iterator[Entry]], *, reverse: bool = False) -> Iterator[Entry]:
+def merge_entries(
+    layers: Sequence[Iterator[tuple[bytes, _Said]]], *, reverse: bool = False
+) -> Iterator[tuple[bytes, _Said]]:
     """Yield each key once, in order, with what the newest layer says; tombstones (None) included.
 
     Args:

@@ -135,7 +135,12 @@ def open_source(file: TableBytes, path: str, info: TableInfo, store_uuid: bytes)
         at = footer_offset
         footer_raw = file.pread(FOOTER_BYTES, footer_offset)
         footer = decode_footer(footer_raw, salt=header.salt, offset_bytes=footer_offset)
-        if (footer.store, footer.number, footer.lsn) != (header.store, header.number, header.lsn):
+        if (footer.store, footer.number, footer.lsn, footer.below) != (
+            header.store,
+            header.number,
+            header.lsn,
+            header.below,
+        ):
             raise MalformedError("header and footer are of different tables")
         if (footer_checksum(footer_raw), footer.entry_count) != (info.footer_crc, info.entry_count):
             raise MalformedError("the table isn't the one that the manifest names")

@@ -42,7 +42,7 @@ from journalkit.format.index import (
     encode_index,
 )
 from journalkit.format.names import table_name, temporary_name
-from journalkit.format.table import FOOTER_BYTES, TableFooter, TableHeader, TableInfo, footer_checksum
+from journalkit.format.table import FOOTER_BYTES, WHOLE, TableFooter, TableHeader, TableInfo, footer_checksum
 from journalkit.fs.atomic import publish_file, write_all
 from journalkit.fs.interface import FileSystem
 
@@ -68,6 +68,7 @@ class TableWriter:
         store_uuid: bytes,
         lsn: int,
         salt: int,
+        below: int = WHOLE,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
         """Begin table `number` in `directory`, under its temporary name; a stale one is removed.
@@ -77,13 +78,14 @@ class TableWriter:
             directory: The store's directory.
             number: The table's number. No table of that number is live: `finish` would replace it.
             store_uuid: The store's UUID, 16 bytes.
-            lsn: The table holds the state at this LSN.
+            lsn: The table holds the state at this LSN, or the changes up to it.
             salt: 32 random bits, drawn for this table.
+            below: `delta_on` the LSN of the state that the table changes; WHOLE if it holds all of it.
             block_bytes: Aim for blocks of this size.
         """
         self._fs = fs
         self._directory = directory
-        self._header = TableHeader(salt=salt, store=store_uuid, number=number, lsn=lsn)
+        self._header = TableHeader(salt=salt, store=store_uuid, number=number, lsn=lsn, below=below)
         self._block_bytes = block_bytes
         self._name = table_name(number)
         self._temporary = temporary_name(self._name)
@@ -191,6 +193,7 @@ class TableWriter:
             root_offset=root_offset,
             root_length=root_length,
             root_checksum=root_checksum,
+            below=self._header.below,
         ).encode(salt=self._header.salt)
         self._append(footer)
         self._write_out()

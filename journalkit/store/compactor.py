@@ -1,11 +1,13 @@
 """The compactor: folds the log into snapshots and prunes what nobody needs.
 
-    freeze -> rotate -> sync the log through it -> merge with the newest snapshot
+    freeze -> rotate -> sync the log through it -> merge with the newest tables
     -> new table, durable, read back from the device -> manifest -> prune
 
 in this order only: whatever is removed is in a snapshot that was read back
-and that a durable manifest names. `step` does what is due and says when to
-look again; the thread in `journalkit.runtime.background` only loops on it.
+and that a durable manifest names. Which tables are merged says
+`journalkit.store.merging`, and `journalkit.store.folding` writes the new one.
+`step` does what is due and says when to look again; the thread in
+`journalkit.runtime.background` only loops on it.
 """
 
 from __future__ import annotations
@@ -21,18 +23,16 @@ from journalkit.clock import Clock
 from journalkit.errors import ClosedError, FencedError, JournalError, StorageError, StoreFullError
 from journalkit.format.manifest import Manifest, SnapshotEntry
 from journalkit.format.names import segment_name, table_name
-from journalkit.format.table import TableInfo
-from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem
 from journalkit.log.log import Log
 from journalkit.manifest import ManifestKeeper
 from journalkit.options import Options
 from journalkit.recovery.reserve import Reserve
 from journalkit.snapshot.cache import BlockCache
-from journalkit.snapshot.merge import fold, merge_entries
 from journalkit.snapshot.reader import Table
-from journalkit.snapshot.writer import TableWriter
+from journalkit.store.folding import Folding, delta_bytes
 from journalkit.store.layers import Frozen, Layers
+from journalkit.store.merging import Layer, tables_to_merge
 
 LOOK_AGAIN_S = 0.2
 BACK_OFF_MAX_S = 60.0
@@ -41,6 +41,8 @@ REPLAY_BYTES_PER_S = 50_000_000
 """A careful guess of how fast a tail is replayed, for a store that has not replayed a long one itself."""
 _EMERGENCY_SNAPSHOTS = 1
 _YIELD_S = 0.000_05
+_STRETCH_S = 0.000_25
+"""How long a fold works at a time: what a writer that comes back from its fsync may have to wait for it."""
 
 _log = logging.getLogger("journalkit.compactor")
 
@@ -78,14 +80,14 @@ class Compactor:
         self._keeper = keeper
         self._journal = log
         self._layers = layers
-        self._cache = cache
         self._reserve = reserve
         self._clock = clock
         self._options = options
         self._replay_bytes_per_s = replay_bytes_per_s
+        self._folding = Folding(fs, directory, keeper.current.store, cache, self._pace, self._step)
         self._one_at_a_time = threading.Lock()
         self._cancelled = False
-        self._not_before_s = 0.0
+        self._not_before_s = self._let_go_s = 0.0
         self._failures_in_a_row = 0
         self._folds = self._failures = self._emergencies = self._bytes_folded = 0
         self._last_error = ""
@@ -100,8 +102,7 @@ class Compactor:
         """Return why a fold is due, "" if none is. O(segments)."""
         layers, options = self._layers, self._options
         tail_bytes = layers.unfolded_bytes
-        snapshot_bytes = sum(table.info.size_bytes for table in layers.tables)
-        if tail_bytes >= max(options.fold_bytes_min, options.fold_ratio * snapshot_bytes):
+        if tail_bytes >= options.fold_bytes_min:
             return "log bytes"
         if tail_bytes and tail_bytes / self._replay_bytes_per_s >= options.max_recovery_s:
             return "replay time"
@@ -130,6 +131,7 @@ class Compactor:
                 self.compact()
             if self._journal.wants_next:
                 self._prepare_segment()
+            self._reserve.cover(delta_bytes((self._layers.active, *self._layers.frozen)))
         except ClosedError:
             return LOOK_AGAIN_S
         except Exception as error:  # noqa: BLE001 - whatever ended this fold, the next is tried; statistics tell why
@@ -168,8 +170,11 @@ class Compactor:
 
     # How
 
-    def compact(self) -> None:
+    def compact(self, *, full: bool = False) -> None:
         """Fold everything visible into a new snapshot and prune. Waits for a fold that is running.
+
+        `full` makes it one table that shares nothing with an older snapshot,
+        whatever that costs, and also where nothing is new.
 
         Durability:
             The snapshot and its manifest survive a power cut once this returns.
@@ -184,7 +189,7 @@ class Compactor:
         with self._one_at_a_time:
             self._pace()
             try:
-                self._fold()
+                self._fold(full=full)
                 self._prune(self._options.keep_snapshots)
             except ClosedError:
                 raise
@@ -204,71 +209,76 @@ class Compactor:
         self._failures += 1
         self._last_error = str(error)
 
-    def _fold(self) -> None:
+    def _fold(self, *, full: bool) -> None:
         with contextlib.suppress(StoreFullError):
             # Without a new segment the old one stays until the next fold; nothing else depends on it.
             self._journal.rotate()
         folded = self._layers.begin_fold()
         published = False
         try:
-            if folded.lsn > self.snapshot_lsn:
+            if folded.lsn > self.snapshot_lsn or (full and len(folded.tables) > 1):
                 self._journal.sync()
-                table = self._write_table(folded)
-                self._publish(folded, table.info)
+                merged_count = len(folded.tables) if full else self._choose(folded)
+                table, merged_count = self._write(folded, merged_count)
+                tables = (table, *folded.tables[merged_count:])
+                self._publish(folded, tables)
                 published = True
-                self._layers.end_fold(folded, (table,))
+                self._layers.end_fold(folded, tables)
                 self._folds += 1
                 self._bytes_folded += table.info.size_bytes
         finally:
             if not published:
                 self._layers.abandon_fold(folded)
 
-    def _write_table(self, folded: Frozen) -> Table:
-        manifest = self._keeper.current
-        upper = [memtable.scan(None, None) for memtable in folded.memtables]
-        upper += [table.scan(None, None) for table in folded.tables[:-1]]
-        base = folded.tables[-1] if folded.tables else None
-        salt = int.from_bytes(self._clock.random_bytes(4), "little")
-        number = manifest.next_table
+    def _choose(self, folded: Frozen) -> int:
+        memtables, options = folded.memtables, self._options
+        changes = Layer(delta_bytes(memtables), sum(len(memtable.entries) for memtable in memtables))
+        tables = [Layer(table.info.size_bytes, table.info.entry_count) for table in folded.tables]
+        return tables_to_merge(changes, tables, fold_bytes_min=options.fold_bytes_min, base_ratio=options.fold_ratio)
+
+    def _write(self, folded: Frozen, merged_count: int) -> tuple[Table, int]:
+        """Write the fold's table, and return it with how many tables are in it: none, if there is no room for more."""
         try:
-            with TableWriter(
-                self._fs, self._directory, number, store_uuid=manifest.store, lsn=folded.lsn, salt=salt
-            ) as writer:
-                fold(writer, merge_entries(upper), base, drop_tombstones=True, step=self._pace)
-                self._pace()
-                info = writer.finish()
-            table = Table.open(self._fs, self._directory, info, manifest.store, self._cache)
+            return self._write_table(folded, merged_count), merged_count
+        except StoreFullError:
+            self._make_room()
+            if folded.lsn == self.snapshot_lsn:
+                raise  # nothing is new
+            self._reserve.give_surplus()
+            return self._write_table(folded, 0), 0
+
+    def _write_table(self, folded: Frozen, merged_count: int) -> Table:
+        salt = int.from_bytes(self._clock.random_bytes(4), "little")
+        return self._folding.write(folded, merged_count, number=self._keeper.current.next_table, salt=salt)
+
+    def _step(self) -> None:
+        # Letting go costs as much as a block's merge, and on a busy machine a turn of all others.
+        if self._clock.monotonic_s() - self._let_go_s >= _STRETCH_S or self._cancelled:
             self._pace()
-            table.verify(from_device=True)
-        except BaseException as error:
-            # No manifest names it.
-            self._unlink(table_name(number))
-            if isinstance(error, OSError) and is_full(error):
-                raise store_full(self._fs, self._directory, folded_bytes(folded), error) from error
-            raise
-        return table
 
     def _pace(self) -> None:
         # Lets go of the interpreter: a writer back from its fsync would else wait for a thread switch, 5 ms each time.
         self._clock.sleep(_YIELD_S)
+        self._let_go_s = self._clock.monotonic_s()
         if self._cancelled:
             raise ClosedError(f"{self._directory} is being closed; the fold was given up")
 
-    def _publish(self, folded: Frozen, info: TableInfo) -> None:
-        entry = SnapshotEntry(folded.lsn, self._clock.wall_us(), (info,))
+    def _publish(self, folded: Frozen, tables: tuple[Table, ...]) -> None:
+        entry = SnapshotEntry(folded.lsn, self._clock.wall_us(), tuple(table.info for table in tables))
+        number = entry.tables[0].number
 
         def add(manifest: Manifest) -> Manifest:
             return manifest.next_generation(
                 snapshots=(entry, *manifest.snapshots),
                 segments=self._journal.entries(manifest.pruned_lsn),
                 durable_lsn=self._journal.durable_lsn,
-                next_table=info.number + 1,
+                next_table=number + 1,
             )
 
         try:
             self._keeper.publish(add)
         except (StoreFullError, FencedError):
-            self._unlink(table_name(info.number))
+            self._unlink(table_name(number))
             raise
         # After any other error it is unknown whether the manifest names the table: it stays, and the next open knows.
 
@@ -315,9 +325,3 @@ class Compactor:
             _log.warning("the disk is full: only the newest snapshot of %s is kept", self._directory)
         with contextlib.suppress(JournalError, OSError):
             self._prune(_EMERGENCY_SNAPSHOTS)
-
-
-def folded_bytes(folded: Frozen) -> int:
-    """Return about how large the table that comes of a fold will be."""
-    memory = sum(memtable.payload_bytes for memtable in folded.memtables)
-    return memory + sum(table.info.size_bytes for table in folded.tables)

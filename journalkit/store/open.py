@@ -33,8 +33,8 @@ def open_store(
     recovery: RecoveryMode = "default",
     max_recovery: Duration = 10.0,
     max_age: Duration = timedelta(hours=1),
-    fold_bytes_min: int = 16 * MIB,
-    fold_ratio: float = 1.0,
+    fold_bytes_min: int = 8 * MIB,
+    fold_ratio: float = 0.5,
     segment_bytes_max: int = 64 * MIB,
     cache_bytes: int = 64 * MIB,
     metadata: Mapping[str, Any] | None = None,
@@ -62,8 +62,9 @@ def open_store(
             both, "point-in-time" keeps what is before the first damage.
         max_recovery: Fold before replaying the log would take longer than this; seconds or timedelta.
         max_age: Fold when the oldest record that isn't in a snapshot is this old; seconds or timedelta.
-        fold_bytes_min: Don't fold for size before the log's tail has this many bytes ...
-        fold_ratio: ... and this many times the bytes of the newest snapshot.
+        fold_bytes_min: Fold for size when the log's tail has this many bytes.
+        fold_ratio: Merge what folds wrote into the base when it has this many times
+            the base's bytes or entries; 0: at each fold, which writes everything anew.
         segment_bytes_max: Rotate a log segment at this size.
         cache_bytes: Memory for what was read from the snapshot, as blocks and as single entries.
         metadata: Stored with a new store; a mapping of str to CBOR values.

@@ -258,8 +258,13 @@ class Store(Handle, PointReads, AtomicUpdates):
 
     # Upkeep
 
-    def compact(self) -> None:
+    def compact(self, *, full: bool = False) -> None:
         """Fold the log into a new snapshot now, and prune what is no longer needed.
+
+        Usually that writes what changed, and now and then merges it with what
+        was written before. `full` merges everything into one table, so that
+        nothing stays of what was deleted or overwritten, once the snapshots
+        before it are given up.
 
         Durability:
             The snapshot survives a power cut once this returns.
@@ -268,9 +273,12 @@ class Store(Handle, PointReads, AtomicUpdates):
             StoreFullError: No room for the new snapshot. The state is as it was.
             CorruptionError: A block underneath is damaged. The state is as it was.
             StorageError: The handle takes no more writes; reads go on.
+
+        Complexity:
+            O(what changed), amortised times the logarithm of the state's size; O(state) if `full`.
         """
         self._require_writable()
-        cast(Writing, self._engine.writing).compactor.compact()
+        cast(Writing, self._engine.writing).compactor.compact(full=full)
 
     def check(self) -> None:
         """Read every byte of the newest snapshot again and check what must always hold; return if all is well.

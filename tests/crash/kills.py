@@ -54,7 +54,7 @@ def live(path: str, board: Board, pipe: int, seed: int, is_canary: bool) -> None
         sync=chance.choice(SYNC_MODES),
         sync_interval_ms=5,
         fold_bytes_min=20_000,
-        fold_ratio=0,
+        fold_ratio=chance.choice((0, 0.5, 4)),
         segment_bytes_max=chance.choice((4096, 16_384, 65_536)),
     )
     fs.leave_recovery()

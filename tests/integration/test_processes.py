@@ -158,7 +158,7 @@ def test_a_process_that_is_killed_leaves_its_store_to_the_next(tmp_path: Path) -
             import os, sys, threading
             import journalkit
 
-            store = journalkit.open(sys.argv[1], fold_bytes_min=1000, fold_ratio=0, segment_bytes_max=4096)
+            store = journalkit.open(sys.argv[1], fold_bytes_min=1000, fold_ratio=0.5, segment_bytes_max=4096)
             assert store.get("count", 0) == int(sys.argv[2]), store.get("count", 0)
 
             def work(name):

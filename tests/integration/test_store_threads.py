@@ -13,7 +13,12 @@ from typing import Any
 import journalkit
 from journalkit.errors import ConflictError
 
-BUSY: dict[str, Any] = {"segment_bytes_max": 16_384, "fold_bytes_min": 10_000, "fold_ratio": 0, "cache_bytes": 100_000}
+BUSY: dict[str, Any] = {
+    "segment_bytes_max": 16_384,
+    "fold_bytes_min": 10_000,
+    "fold_ratio": 0.5,
+    "cache_bytes": 100_000,
+}
 """Rotates and folds all the time."""
 
 

@@ -45,7 +45,7 @@ class Busy:
         self.done: dict[str, int] = {}
         self.ended = threading.Event()
         self.store = journalkit.open(
-            self.path, fold_bytes_min=5000, fold_ratio=0, segment_bytes_max=8192, sync_interval_ms=5, cache_bytes=0
+            self.path, fold_bytes_min=5000, fold_ratio=0.5, segment_bytes_max=8192, sync_interval_ms=5, cache_bytes=0
         )
         self.store.update({f"old {number}": "x" * 100 for number in range(200)})
         self.store.compact()

@@ -178,7 +178,7 @@ def _live(path: str, board: Board, tally: Tally, seed: int, canary: str, pauses_
         sync=chance.choice(SYNC_MODES),
         sync_interval_ms=5,
         fold_bytes_min=20_000,
-        fold_ratio=0,
+        fold_ratio=chance.choice((0, 0.5, 4)),
         keep_snapshots=chance.choice((1, 2, 3)),
         segment_bytes_max=chance.choice(SEGMENT_SIZES),
     )

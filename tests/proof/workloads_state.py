@@ -294,6 +294,41 @@ def _table_of_several_blocks(play: Play) -> None:
     play.put(4, 1, sync="never")
 
 
+@workload(ci=True)
+def _deltas(play: Play) -> None:
+    """A base, a delta with a deletion, a smaller one, both merged; snapshots share tables."""
+    play.open(keep_snapshots=2, fold_bytes_min=1, fold_ratio=1000.0)
+    play.batch({number: play.value(60) for number in range(10)})
+    play.fold()
+    play.put(0, play.value(900))
+    play.delete(1)
+    play.fold()
+    play.put(2, play.value(40))
+    play.delete(3, sync="never")
+    play.fold()
+    play.put(1, play.value(2000))
+    play.fold()
+    play.delete(4)
+    tail(play)
+
+
+@workload()
+def _deltas_merged_into_the_base(play: Play) -> None:
+    play.open(keep_snapshots=1, fold_bytes_min=1, fold_ratio=0.5)
+    play.batch({number: play.value(100) for number in range(10)})
+    play.fold()
+    play.delete(0)
+    play.fold()
+    play.put(5, play.value(900))
+    play.fold()
+    play.kill()
+    play.open()
+    play.delete(6)
+    play.fold()
+    play.delete(7, sync="never")
+    tail(play)
+
+
 @workload()
 def _rotated_by_size(play: Play) -> None:
     play.open()

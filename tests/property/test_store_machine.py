@@ -66,11 +66,13 @@ class State:
 class StoreMachine(RuleBasedStateMachine):
     """Steps of one program, its operating system and its power supply."""
 
-    @initialize(sync=st.sampled_from(("always", "never")), keep=st.integers(1, 3))
-    def begin(self, sync: Any, keep: int) -> None:
+    @initialize(
+        sync=st.sampled_from(("always", "never")), keep=st.integers(1, 3), ratio=st.sampled_from((0, 0.5, 2, 1e9))
+    )
+    def begin(self, sync: Any, keep: int, ratio: float) -> None:
         self.options: dict[str, Any] = {
             "sync": sync, "keep_snapshots": keep, "compaction": "manual", "segment_bytes_max": 4096,
-            "cache_bytes": 4096,
+            "cache_bytes": 4096, "fold_bytes_min": 1, "fold_ratio": ratio,
         }  # fmt: skip
         self.clock = SimulatedClock(seed=1)
         self.disk = SimulatedDisk()
@@ -236,10 +238,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.store.sync() == self.lsn == self.store.durable_lsn
             self.durable_lsn = self.lsn
 
-    @rule()
-    def compact(self) -> None:
+    @rule(full=st.booleans())
+    def compact(self, full: bool) -> None:
         with contextlib.suppress(StorageError, StoreFullError):
-            self.store.compact()
+            self.store.compact(full=full)
             assert self.store.snapshot_lsn == self.lsn
         self.durable_lsn = max(self.durable_lsn, self.store.durable_lsn)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -28,10 +29,12 @@ from journalkit.format.table import (
     HEADER,
     HEADER_BYTES,
     MAGIC,
+    WHOLE,
     TableFooter,
     TableHeader,
     decode_footer,
     decode_header,
+    delta_on,
     footer_checksum,
 )
 
@@ -103,13 +106,23 @@ def test_any_flipped_bit_of_a_footer_is_found() -> None:
             decode_footer(damaged, salt=SALT, offset_bytes=FOOTER_OFFSET)
 
 
-@pytest.mark.parametrize("field", ["version", "reserved"])
-def test_whole_ends_of_a_later_format_are_refused_as_such(field: str) -> None:
+def test_a_delta_says_on_what_and_a_gap_between_two_shows() -> None:
+    """16 bits of an LSN tell one table below from another; 0 is for those that need none."""
+    assert {delta_on(lsn) for lsn in range(1 << 16)} == set(range(1, 1 << 16))
+    for lsn in (0, 1, 65_534, 65_535, 2**62 - 1):
+        header = replace(HEADER_VALUE, below=delta_on(lsn))
+        assert decode_header(header.encode()) == header
+        footer = replace(FOOTER_VALUE, below=delta_on(lsn))
+        assert decode_footer(footer.encode(salt=SALT), salt=SALT, offset_bytes=FOOTER_OFFSET) == footer
+    assert (HEADER_VALUE.below, FOOTER_VALUE.below) == (WHOLE, WHOLE)
+
+
+def test_whole_ends_of_a_later_format_are_refused_as_such() -> None:
     """Newer is not damaged: the user has to upgrade, not to restore a copy."""
-    changed: dict[str, object] = {**HEADER.unpack(HEADER_VALUE.encode()), field: 2}
+    changed: dict[str, object] = {**HEADER.unpack(HEADER_VALUE.encode()), "version": 2}
     with pytest.raises(NewerFormatError):
         decode_header(reseal(HEADER.pack(**changed)))
-    changed = {**FOOTER.unpack(FOOTER_VALUE.encode(salt=SALT)), field: 2}
+    changed = {**FOOTER.unpack(FOOTER_VALUE.encode(salt=SALT)), "version": 2}
     with pytest.raises(NewerFormatError):
         decode_footer(
             reseal(FOOTER.pack(**changed), seed_at(SALT, FOOTER_OFFSET)), salt=SALT, offset_bytes=FOOTER_OFFSET

@@ -99,7 +99,7 @@ def test_a_later_version_is_named() -> None:
     """Who reads it has to know what to upgrade to."""
     later = Layout(Field("magic", "8s", ""), Field("version", "H", "")).pack(magic=TABLE[:8], version=2)
     data = (later + TABLE[10:])[:-4]
-    with pytest.raises(NewerFormatError, match=r"^a table of format 2\.0, this version reads 1\.0$"):
+    with pytest.raises(NewerFormatError, match=r"^a table of format 2, this version reads 1$"):
         decode_table_header(data + checksum(data).to_bytes(4, "little"))
 
 

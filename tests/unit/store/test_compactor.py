@@ -13,6 +13,7 @@ import pytest
 import journalkit
 from journalkit.errors import ClosedError, FencedError, StorageError, StoreFullError
 from journalkit.store import compactor as module
+from journalkit.store import folding
 from journalkit.store.compactor import Compactor
 
 Run = Callable[[Callable[[], Any]], Any]
@@ -92,17 +93,17 @@ def due(bench: Bench, store: journalkit.Store) -> str:
 
 
 def test_it_is_due_by_the_bytes_of_the_log(bench: Bench) -> None:
-    """At least so many, and so many times the snapshot."""
-    store = bench.open(fold_bytes_min=1000, fold_ratio=2.0)
+    """However large the snapshot is: a fold costs what changed."""
+    store = bench.open(fold_bytes_min=1000)
     store["a"] = b"x" * 900
     assert due(bench, store) == ""
     store["b"] = b"x" * 200
     assert due(bench, store) == "log bytes"
     bench.compactor(store).step()
     assert (due(bench, store), store.snapshot_lsn) == ("", 2)
-    store["c"] = b"x" * 1500
+    store["c"] = b"x" * 900
     assert due(bench, store) == ""
-    store["c"] = b"x" * 1500
+    store["c"] = b"x" * 200
     assert due(bench, store) == "log bytes"
 
 
@@ -222,7 +223,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_it(bench: Bench, monkeypat
     store["a"] = 1
     bench.clock.advance(1)
     with monkeypatch.context() as broken:
-        broken.setattr(module, "fold", lambda *_, **__: 1 // 0)
+        broken.setattr(folding, "fold", lambda *_, **__: 1 // 0)
         bench.compactor(store).step()
     assert "zero" in store.statistics().last_fold_error
     bench.clock.advance(100)

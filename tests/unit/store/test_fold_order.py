@@ -71,7 +71,7 @@ def test_one_fold_runs_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     compactor = bench.compactor(store)
     inside, most = [0], [0]
 
-    def fold() -> None:
+    def fold(*, full: bool) -> None:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
         time.sleep(0.05)
