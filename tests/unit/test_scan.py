@@ -13,7 +13,7 @@ from journalkit.format.frame import Frame, Kind, encode
 from journalkit.format.manifest import Manifest, SegmentEnd, SegmentEntry
 from journalkit.format.names import segment_name
 from journalkit.format.segment import HEADER, SegmentHeader, encode_seal
-from journalkit.recovery.replay import Replay, discard
+from journalkit.recovery.replay import Records, Replay, discard
 from journalkit.recovery.scan import GAP, Beyond, LogScan, SegmentScan, read_kept, scan_log
 from journalkit.testing import SimulatedDisk
 
@@ -202,6 +202,16 @@ def test_what_recovery_ended_ends_there(log: Disk) -> None:
     assert (found.last_lsn, found.stop, found.content_end_bytes) == (1, "", end)
 
 
+def test_behind_a_seal_that_the_manifest_names_all_is_looked_at(log: Disk) -> None:
+    """Only an end that recovery set, without a seal, has bytes behind it that mean nothing."""
+    log.add(1)
+    log.add(1, kind=Kind.SEAL, payload=encode_seal(1, 1))
+    end = len(log.data)
+    log.data += b"more"
+    found = log.first(end=SegmentEnd(1, end, 0, sealed=True))
+    assert (found.sealed, found.end_bytes, found.content_end_bytes) == (True, end, end + 4)
+
+
 def test_a_segment_below_the_snapshot_is_looked_at_by_header_and_size_unless_all_is_asked_for(log: Disk) -> None:
     """Opening must not read history; `verify` does."""
     log.add(1)
@@ -251,6 +261,15 @@ def test_a_whole_record_that_makes_no_sense_is_corruption(log: Disk, kind: int, 
     with pytest.raises(CorruptionError, match="the record is whole and makes no sense") as caught:
         log.scan(sink=Replay("/store"))
     assert (caught.value.offset_bytes, caught.value.lsn) == (at, 1)
+
+
+def test_a_batch_in_a_journal_is_corruption(log: Disk) -> None:
+    """A journal keeps no state that it could belong to."""
+    log.add(1, kind=Kind.RECORD)
+    at = log.add(2)
+    with pytest.raises(CorruptionError, match=r"makes no sense \(a batch in a journal\)") as caught:
+        log.scan(sink=Records("/store"))
+    assert (caught.value.path, caught.value.offset_bytes, caught.value.lsn) == ("/store", at, 2)
 
 
 def test_a_replay_begins_behind_the_snapshot_in_the_middle_of_a_segment(log: Disk) -> None:

@@ -186,6 +186,32 @@ def test_without_a_manifest_the_next_segment_says_where_one_ended(journal: Any) 
     assert told.cause.proof.endswith(" bytes that are no whole record")
 
 
+def test_without_a_manifest_a_segments_own_header_says_with_which_record_it_begins(journal: Any) -> None:
+    """The first one that is whole may be a later one."""
+    name = journal.segments[0]
+    journal.flip(name, SEGMENT_HEADER_BYTES + 60)
+    journal.remove(names.MANIFEST)
+    [found] = look_into(journal.fs, PLACE, take_stock(journal.fs, PLACE))[name]
+    assert (found.cause.kind, found.lost_lsns) == (DamageKind.FLIPPED_BIT, (1, 1))
+
+
+def test_without_a_manifest_copies_and_strangers_are_told_by_their_headers(journal: Any, ward: Any) -> None:
+    """What isn't used has to be named, or somebody misses it."""
+    stranger = ward()
+    with journalkit.open_journal(PLACE, fs=stranger.fs) as opened:
+        opened.append(1)
+    one = journal.segments[0]
+    copy, foreign = names.segment_name(70), names.segment_name(71)
+    journal.write(copy, journal.read(one))
+    journal.write(foreign, stranger.read(stranger.segments[0]))
+    journal.remove(names.MANIFEST)
+    found = look_into(journal.fs, PLACE, take_stock(journal.fs, PLACE))
+    store = decode_header(journal.read(foreign)[:SEGMENT_HEADER_BYTES]).store.hex()
+    assert found[copy] == [Finding(copy, Cause(DamageKind.DUPLICATED_FILE, f"it is a copy of {one}"))]
+    proof = f"it is {names.segment_name(1)} of store {store}"
+    assert found[foreign] == [Finding(foreign, Cause(DamageKind.FOREIGN_FILE, proof))]
+
+
 def test_a_stray_that_is_newer_accuses_the_manifest_too(journal: Any, told: Any) -> None:
     """Two findings of one cause: the file that can't be known, and the manifest that should know it."""
     name = names.segment_name(99)

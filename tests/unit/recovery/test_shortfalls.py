@@ -79,7 +79,8 @@ def test_a_journal_is_checked_whole_at_each_opening(mode: Any) -> None:
         journalkit.open_journal(PLACE, fs=fs, mode=mode)
 
 
-def test_check_all_of_a_stores_reader_falls_back_to_the_older_snapshot() -> None:
+@pytest.mark.parametrize("mode", ["r", "rw"])
+def test_a_store_that_checks_all_falls_back_to_the_older_snapshot(mode: Any) -> None:
     """A large table is only checked at its ends unless all of it is asked for."""
     fs = MemoryFileSystem()
     with journalkit.open(PLACE, fs=fs, compaction="manual") as store:
@@ -90,7 +91,7 @@ def test_check_all_of_a_stores_reader_falls_back_to_the_older_snapshot() -> None
     newest = [name for name in fs.list(PLACE) if names.table_number(name) is not None][-1]
     change(fs, newest, flip(2_000_000))
     for check_all in (False, True):
-        with journalkit.open(PLACE, fs=fs, mode="r", check_all=check_all) as store:
+        with journalkit.open(PLACE, fs=fs, mode=mode, check_all=check_all, compaction="manual") as store:
             assert store.recovery_report.fell_back is check_all
 
 

@@ -9,6 +9,7 @@ import pytest
 from journalkit.format import names
 from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.manifest import read_manifest
+from journalkit.recovery.salvage import log_records
 from journalkit.recovery.salvage_log import SegmentRemains, read_segment
 
 PATH = "/store"
@@ -66,3 +67,16 @@ def test_of_two_tables_that_the_manifest_can_not_know_the_newer_one_counts(new_p
     patient.write(names.MANIFEST, older)
     assert len(patient.tables) == 2
     assert patient.salvaged(patient.stock()) == {"a": 2}
+
+
+def test_what_is_no_whole_record_is_told_with_its_bytes_and_its_place(patient: Any) -> None:
+    """Two places apart, each by itself."""
+    segment = patient.stock().segments[0]
+    frames = list(log_records(patient.fs, patient.stock()))[: segment.records]
+    assert len(frames) > 1
+    for frame in (frames[0], frames[-1]):
+        patient.flip(segment.name, frame.offset_bytes + 20)
+    assert patient.stock().segments[0].faults == [
+        (f"{frame.end_bytes - frame.offset_bytes} bytes that are no whole record", frame.offset_bytes)
+        for frame in (frames[0], frames[-1])
+    ]
