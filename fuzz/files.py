@@ -12,7 +12,7 @@ from fuzz.directories import edit_manifest, golden_files, plausible
 from fuzz.mutation import mutate
 from fuzz.target import FindingError, Target, require
 from journalkit.errors import CorruptionError, UnsupportedFormatError
-from journalkit.format import block, index, manifest, names, segment, table
+from journalkit.format import block, columns, index, manifest, names, segment, table
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.format.table import TableInfo
@@ -217,7 +217,7 @@ def _run_data_block(body: bytes) -> None:
     inner = body[: -block.CRC_BYTES]
     block.check_ends(body, keys[0], keys[-1], count)
     require(block.block_length(body) == len(body), "a block's length is told wrongly")
-    require(list(block.iter_entries(body, 0, count)) == entries, "entries differ one by one")
+    require(list(zip(*columns.columns(body, 0, count), strict=True)) == entries, "columns differ")
     for number, key in enumerate(keys):
         require(block.position(body, count, key) == number, f"{key!r} has another place")
         require(block.position(body, count, key + b"\0") == number + 1, f"what follows {key!r} has another place")
@@ -246,7 +246,7 @@ def _run_unsound(body: bytes) -> None:
         first, last = body[count * 6 : count * 6 + 3], body[-7:-4]
         block.check_ends(body, first, last, count)
         block.find_entry(body, count, first)
-        list(block.iter_entries(body, 0, count))
+        columns.columns(body, 0, count)
         block.position(body, count, last)
     with suppress(MalformedError):
         block.encode_block([body, block.run_of([(b"\xff", b"")])])

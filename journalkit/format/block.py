@@ -17,9 +17,9 @@ too: one struct call reads them.
 
 A block that was read is kept as it is; nothing is decoded ahead. Hot are
 `find_entry`, which a get pays for: it looks only at entries with the key's
-fingerprint, one or two of a hundred; `iter_entries` and `decode_block`, which
-scans and folds pay for: two slices an entry, no object but key and value; and
-`encode_block`, which works in columns, at the speed of C.
+fingerprint, one or two of a hundred; `decode_block`, which folds pay for: two
+slices an entry, no object but key and value; and `encode_block`, which works in
+columns, at the speed of C. What scans pay for is in `journalkit.format.columns`.
 
 The other blocks of a table: `journalkit.format.index`.
 """
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, islice
 from operator import add, sub
 from typing import Final, NamedTuple
@@ -221,7 +221,7 @@ def check_fingerprints(block: bytes, keys: Iterable[bytes]) -> None:
 def check_ends(block: bytes, first: bytes, last: bytes, entry_count: int) -> None:
     """Raise MalformedError unless a data block has these keys at its ends, and so many entries.
 
-    What `find_entry`, `position` and `iter_entries` need to know, at a cost that doesn't grow with the block.
+    What `find_entry`, `position` and `columns` need to know, at a cost that doesn't grow with the block.
     """
     count, start = block_shape(block)
     (end,) = _PLACE.unpack_from(block, count * ROW_BYTES)
@@ -250,30 +250,6 @@ def find_entry(block: bytes, count: int, key: bytes) -> bytes | Absent | None:
             return None if key_bytes == TOMBSTONE else block[middle:end]
         found = block.find(fingerprint, found + 1, start)
     return ABSENT
-
-
-def iter_entries(block: bytes, low: int, high: int) -> Iterator[Entry]:
-    """Yield entries `low` to `high`, not included, each decoded when it is asked for.
-
-    The block was found right by `check_ends`. Raises MalformedError where an
-    entry doesn't lie in it, or isn't above the one before.
-    """
-    end = len(block) - CRC_BYTES
-    (at,) = _PLACE.unpack_from(block, low * ROW_BYTES)
-    previous = None
-    for key_bytes, entry_end in _ROW.iter_unpack(block[START_BYTES + low * ROW_BYTES : START_BYTES + high * ROW_BYTES]):
-        middle = at + key_bytes
-        value = None
-        if key_bytes == TOMBSTONE:
-            middle = entry_end
-        else:
-            value = block[middle:entry_end]
-        key = block[at:middle]
-        if not at <= middle <= entry_end <= end or (previous is not None and key <= previous):
-            raise MalformedError("an entry doesn't follow the one before", min(at, end))
-        yield key, value
-        at = entry_end
-        previous = key
 
 
 def position(block: bytes, count: int, key: bytes) -> int:

@@ -50,14 +50,15 @@ class CacheStatistics:
 
 
 class Slot:
-    """A block in the cache; who reads it sets `read_since`."""
+    """A block in the cache; who reads it sets `read_since`, and who found that its keys ascend `is_ordered`."""
 
-    __slots__ = ("block", "read_since", "size_bytes")
+    __slots__ = ("block", "is_ordered", "read_since", "size_bytes")
 
     def __init__(self, block: Any, size_bytes: int) -> None:
         self.block = block
         self.size_bytes = size_bytes
         self.read_since = False
+        self.is_ordered = False
 
 
 class BlockCache:

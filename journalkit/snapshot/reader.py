@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from journalkit.errors import CorruptionError
-from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, iter_entries, position
+from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, position
+from journalkit.format.codec import Codec
+from journalkit.format.columns import Columns, columns, same_sized_items
 from journalkit.format.index import IndexBlock, IndexEntry
 from journalkit.format.malformed import MalformedError
 from journalkit.format.names import table_name
 from journalkit.format.table import HEADER_BYTES, TableFooter, TableInfo
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
-from journalkit.snapshot.cache import BlockCache, decoded_bytes, raw_bytes
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, sizes
+from journalkit.snapshot.cache import BlockCache, Slot, decoded_bytes, raw_bytes
 from journalkit.snapshot.source import ClosedFile, TableBytes, TableSource, open_source
-from journalkit.types import ABSENT, Absent
+from journalkit.types import ABSENT, Absent, Key
 
 VERIFY_WINDOW_BYTES = 1 << 20
 INDEX_ENTRY_OBJECT_BYTES = 12
@@ -43,6 +46,38 @@ class StoredBlock:
     def entries(self) -> Block:
         """Read the block and return its entries in key order; they are the caller's own."""
         return self.table.source.block(self.entry)
+
+
+class _Part:
+    """Some entries of a block that was read: a batch. `slot` is the block's place in the cache, if it has one."""
+
+    __slots__ = ("_block", "_entry", "_high", "_low", "_slot", "_source")
+
+    def __init__(
+        self, source: TableSource, entry: IndexEntry, block: bytes, slot: Slot | None, low: int, high: int
+    ) -> None:
+        self._source = source
+        self._entry = entry
+        self._block = block
+        self._slot = slot
+        self._low = low
+        self._high = high
+
+    def columns(self) -> Columns:
+        """As `Batch.columns`."""
+        try:
+            return columns(self._block, self._low, self._high)
+        except MalformedError as error:
+            raise self._source.lost(self._entry, error) from error
+
+    def items(self, codec: Codec) -> list[tuple[Key, bytes]] | None:
+        """As `Batch.items`."""
+        slot = self._slot
+        is_ordered = slot is not None and slot.is_ordered
+        items = same_sized_items(self._block, self._low, self._high, codec, is_ordered=is_ordered)
+        if items is not None and slot is not None:
+            slot.is_ordered = True
+        return items
 
 
 class Table:
@@ -131,24 +166,36 @@ class Table:
             raise self.source.lost(index.entry(at), error) from error
 
     def scan(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
-        """Yield entries, tombstones included, with start <= key < stop in key order, or in reverse.
+        """Yield entries, tombstones included, with start <= key < stop in order, or in reverse: `batches` in ones."""
+        return entries_of(self.batches(start, stop, reverse=reverse), reverse=reverse)
+
+    def batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
+        """Yield the entries with start <= key < stop, tombstones included, in batches, from the end if in reverse.
 
         None leaves an end open. One block is in hand at a time, decoded as it is
         asked for. A damaged block raises CorruptionError when its turn comes;
         what was yielded before is right.
         """
+        size_of = sizes(first_entries)
         for entry in _walk(self._root, start, stop, reverse, self._index):
             raw: bytes | None = self._cache.get(self._table_id, entry.offset_bytes)
             if raw is None:
                 raw = self._load_block(entry)
+            slot = self._slots.get((self._table_id, entry.offset_bytes))
             count = entry.entry_count
             low = 0 if start is None or start <= entry.first else position(raw, count, start)
             high = count if stop is None or entry.last < stop else position(raw, count, stop)
-            entries = iter_entries(raw, low, high)
-            try:
-                yield from reversed(list(entries)) if reverse else entries
-            except MalformedError as error:
-                raise self.source.lost(entry, error) from error
+            while low < high:
+                size = next(size_of)
+                cut = max(low, high - size) if reverse else min(low + size, high)
+                if reverse:
+                    yield _Part(self.source, entry, raw, slot, cut, high)
+                    high = cut
+                else:
+                    yield _Part(self.source, entry, raw, slot, low, cut)
+                    low = cut
 
     def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
         """Yield the data blocks that may hold keys with start <= key < stop, in order, past the cache."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 from journalkit.errors import ForkedError, JournalError, StorageError
-from journalkit.format.block import Entry
 from journalkit.runtime.lifecycle import was_forked
+from journalkit.snapshot.batches import Batches
 
 
 def unreadable(error: OSError) -> JournalError:
@@ -20,9 +19,9 @@ def unreadable(error: OSError) -> JournalError:
     return StorageError(f"{error.filename}: can't be read ({error.strerror}); try again", cause=error)
 
 
-def told(entries: Iterator[Entry]) -> Iterator[Entry]:
-    """Yield the entries; an error of the file system becomes one of the contract."""
+def told(batches: Batches) -> Batches:
+    """Yield the batches; an error of the file system becomes one of the contract."""
     try:
-        yield from entries
+        yield from batches
     except OSError as error:
         raise unreadable(error) from error

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from journalkit.clock import Clock
 from journalkit.log.commit import Commit, Mutations
-from journalkit.snapshot.merge import merge_entries
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, merge_batches
 from journalkit.snapshot.reader import Table
 from journalkit.store.failures import told, unreadable
 from journalkit.store.hot import HotValues
@@ -61,9 +61,15 @@ class Frozen:
         self, start: bytes | None, stop: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield each key of the range once with its newest value; deletions included."""
-        layers = [m.scan(start, stop, reverse=reverse) for m in self.memtables if m.entries]
-        layers += [table.scan(start, stop, reverse=reverse) for table in self.tables]
-        merged = merge_entries(layers, reverse=reverse)
+        return entries_of(self.batches(start, stop, reverse=reverse), reverse=reverse)
+
+    def batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
+        """Yield what `scan` does in batches, from the end if in reverse."""
+        sources: list[MemTable | Table] = [*(memtable for memtable in self.memtables if memtable.entries), *self.tables]
+        layers = [each.batches(start, stop, reverse=reverse, first_entries=first_entries) for each in sources]
+        merged = merge_batches(layers, reverse=reverse)
         return told(merged) if self.tables else merged
 
 

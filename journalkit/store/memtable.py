@@ -8,9 +8,11 @@ writes holds the lock of the layers it belongs to.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator
 
-from sortedcontainers import SortedList
+from journalkit.format.columns import Columns
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, ColumnsBatch, entries_of, sizes
 
 
 class MemTable:
@@ -27,25 +29,41 @@ class MemTable:
         self.last_lsn = last_lsn
         self.payload_bytes = payload_bytes
         self.folding = False
-        self._keys: SortedList | None = None
+        self._keys: list[bytes] | None = None
         self._sorting = threading.Lock()
 
     def scan(
         self, start: bytes | None, stop: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield entries with start <= key < stop in key order, or in reverse. Of a frozen memtable only.
+        """Yield entries with start <= key < stop in key order, or in reverse: `batches` in ones."""
+        return entries_of(self.batches(start, stop, reverse=reverse), reverse=reverse)
+
+    def batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
+        """Yield the entries with start <= key < stop in batches, from the end if in reverse. Of a frozen memtable only.
 
         Complexity:
             The first scan sorts the keys, O(n log n); later ones are O(log n) and O(1) an entry.
         """
-        entries = self.entries
-        for key in self._sorted().irange(start, stop, inclusive=(True, False), reverse=reverse):
-            yield key, entries[key]
+        value_of, order = self.entries.__getitem__, self._sorted()
+        low = 0 if start is None else bisect_left(order, start)
+        high = len(order) if stop is None else bisect_left(order, stop)
+        size_of = sizes(first_entries)
+        while low < high:
+            size = next(size_of)
+            if reverse:
+                keys = order[max(low, high - size) : high]
+                high -= size
+            else:
+                keys = order[low : min(low + size, high)]
+                low += size
+            yield ColumnsBatch(Columns(keys, list(map(value_of, keys))))
 
-    def _sorted(self) -> SortedList:
+    def _sorted(self) -> list[bytes]:
         with self._sorting:
             if self._keys is None:
-                self._keys = SortedList(self.entries)
+                self._keys = sorted(self.entries)
             return self._keys
 
     def merged_over(self, older: MemTable) -> MemTable:

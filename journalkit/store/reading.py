@@ -8,12 +8,15 @@ keys and values.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from itertools import islice
-from typing import Any, Final
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from functools import partial
+from itertools import chain, islice
+from typing import Any, Final, cast
 
 from journalkit.errors import CorruptionError, KeyTypeError, KeyValueError, salvage_step
+from journalkit.format.block import Entry
 from journalkit.format.codec import Codec
+from journalkit.format.columns import decode_keys, decode_values
 from journalkit.format.keys import (
     USER_FIRST,
     Keyspace,
@@ -25,9 +28,8 @@ from journalkit.format.keys import (
     reserved_name,
 )
 from journalkit.format.malformed import MalformedError
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batch, Batches, entries_of
 from journalkit.types import ABSENT, Absent, Key, Value
-
-Entries = Iterator[tuple[bytes, bytes | None]]
 
 SHOWN_CHARACTERS_MAX: Final = 80
 
@@ -78,9 +80,10 @@ def shown(thing: Any) -> str:
 class Decoder:
     """Encoded keys and values of one store, turned back into objects; damage becomes an error that names the key."""
 
-    __slots__ = ("_decode", "path")
+    __slots__ = ("_codec", "_decode", "path")
 
     def __init__(self, codec: Codec, path: str) -> None:
+        self._codec = codec
         self._decode = codec.decode
         self.path = path
 
@@ -106,26 +109,46 @@ class Decoder:
         except MalformedError as error:
             raise self._not_a_key(encoded, error) from error
 
-    def items(self, entries: Entries, limit: int | None) -> Iterator[tuple[Key, Value]]:
-        """Yield keys and values of what isn't deleted, at most `limit`."""
-        for encoded, value in islice(((k, v) for k, v in entries if v is not None), limit):
-            key = self.key(encoded)
-            yield key, self.value(key, value)
+    def items(self, batches: Batches, limit: int | None, *, reverse: bool) -> Iterator[tuple[Key, Value]]:
+        """Yield keys and values of what isn't deleted, at most `limit`; batches are decoded as they are reached."""
+        decode = partial(self._batch_items, reverse=reverse)
+        return islice(chain.from_iterable(map(decode, batches)), limit)
 
-    def keys(self, entries: Entries) -> Iterator[Key]:
+    def keys(self, batches: Batches, *, reverse: bool = False) -> Iterator[Key]:
         """Yield the keys of what isn't deleted; values aren't decoded."""
-        for encoded, value in entries:
-            if value is not None:
-                yield self.key(encoded)
+        for batch in batches:
+            keys, _ = _there(batch)
+            yield from map(self.key, reversed(keys) if reverse else keys)
 
-    def offsets(self, entries: Entries) -> dict[str, Value]:
+    def offsets(self, batches: Batches) -> dict[str, Value]:
         """Return names and values of the entries of the offsets' keyspace."""
         found: dict[str, Value] = {}
-        for encoded, value in entries:
-            if value is not None:
+        for batch in batches:
+            for encoded, value in zip(*_there(batch), strict=True):
                 name = self._name(encoded)
                 found[name] = self.value(name, value)
         return found
+
+    def _batch_items(self, batch: Batch, *, reverse: bool) -> Iterable[tuple[Key, Value]]:
+        """Return a batch's keys and values, all at once where nothing is wrong with any of them."""
+        # Hot: a scan spends its time here and below, in passes at the speed of C.
+        items: list[tuple[Key, Value]] | None = batch.items(self._codec)
+        if items is None:
+            keys, values = _there(batch)
+            try:
+                items = list(zip(decode_keys(keys), decode_values(values, self._codec), strict=True))
+            except MalformedError:
+                return self._one_by_one(keys, values, reverse=reverse)
+        if reverse:
+            items.reverse()
+        return items
+
+    def _one_by_one(self, keys: list[bytes], values: list[bytes], *, reverse: bool) -> Iterator[tuple[Key, Value]]:
+        """Yield what can be decoded, and raise the error of what can't when its turn comes."""
+        pairs = list(zip(keys, values, strict=True))
+        for encoded, value in reversed(pairs) if reverse else pairs:
+            key = self.key(encoded)
+            yield key, self.value(key, value)
 
     def _name(self, encoded: bytes) -> str:
         try:
@@ -139,6 +162,15 @@ class Decoder:
             path=self.path,
             next_step=salvage_step(self.path),
         )
+
+
+def _there(batch: Batch) -> tuple[list[bytes], list[bytes]]:
+    """Return keys and values of what isn't deleted."""
+    keys, values = batch.columns()
+    if None not in values:
+        return keys, cast("list[bytes]", values)
+    pairs = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+    return [key for key, _ in pairs], [value for _, value in pairs]
 
 
 OFFSETS_RANGE = keyspace_bounds(Keyspace.OFFSETS)
@@ -158,8 +190,14 @@ class OrderedReads(Mapping[Key, Value]):
         """Return the key's encoded value, None or ABSENT if there is none."""
 
     @abstractmethod
-    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+    def _batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
         """Return entries with start <= key < stop, deletions included, as they are at this call."""
+
+    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
+        """Return what `_batches` does in ones."""
+        return entries_of(self._batches(start, stop, reverse=reverse), reverse=reverse)
 
     def __getitem__(self, key: Key) -> Value:
         encoded = self._encoded(encode_key(key))
@@ -172,18 +210,18 @@ class OrderedReads(Mapping[Key, Value]):
         return encoded is not None and encoded is not ABSENT
 
     def __iter__(self) -> Iterator[Key]:
-        return self._values.keys(self._entries(USER_FIRST, None))
+        return self._values.keys(self._batches(USER_FIRST, None))
 
     def __reversed__(self) -> Iterator[Key]:
-        return self._values.keys(self._entries(USER_FIRST, None, reverse=True))
+        return self._values.keys(self._batches(USER_FIRST, None, reverse=True), reverse=True)
 
     def __len__(self) -> int:
         """Count the keys. O(n): it scans them."""
-        return sum(value is not None for _, value in self._entries(USER_FIRST, None))
+        return sum(len(_there(batch)[0]) for batch in self._batches(USER_FIRST, None))
 
     def __bool__(self) -> bool:
         """Whether there is any key. It looks for the first one only."""
-        return any(value is not None for _, value in self._entries(USER_FIRST, None))
+        return any(_there(batch)[0] for batch in self._batches(USER_FIRST, None))
 
     def keys(self) -> OrderedKeys:
         """Return the keys, in order."""
@@ -221,7 +259,9 @@ class OrderedReads(Mapping[Key, Value]):
         """
         check_limit(limit)
         low, high = encoded_range(start, stop, prefix)
-        return self._values.items(self._entries(low, high, reverse=reverse), limit)
+        first_entries = FIRST_ENTRIES if limit is None else limit
+        batches = self._batches(low, high, reverse=reverse, first_entries=first_entries)
+        return self._values.items(batches, limit, reverse=reverse)
 
 
 class OrderedKeys(KeysView[Key]):

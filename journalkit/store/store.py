@@ -25,13 +25,14 @@ from journalkit.log.log import Log
 from journalkit.options import check_sync
 from journalkit.recovery.report import RecoveryReport
 from journalkit.runtime.handle import Handle
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batches
 from journalkit.store.batch import Batch
 from journalkit.store.checks import Check, Checks, MissingKeyError
 from journalkit.store.engine import Engine, Writing
 from journalkit.store.failures import unreadable
 from journalkit.store.layers import Frozen
 from journalkit.store.points import PointReads
-from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, offset_key
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, offset_key
 from journalkit.store.statistics import StoreStatistics, gather
 from journalkit.store.transaction import Transaction
 from journalkit.store.updates import AtomicUpdates
@@ -113,7 +114,7 @@ class Store(Handle, PointReads, AtomicUpdates):
     @property
     def offsets(self) -> Mapping[str, Value]:
         """Input positions by name: a copy, read-only. They are written in transactions and batches. O(offsets)."""
-        return MappingProxyType(self._offset_values.offsets(self._freeze().scan(*OFFSETS_RANGE)))
+        return MappingProxyType(self._offset_values.offsets(self._freeze().batches(*OFFSETS_RANGE)))
 
     # Reads
 
@@ -121,8 +122,10 @@ class Store(Handle, PointReads, AtomicUpdates):
         """Return the store as it is now, as a read-only mapping that doesn't change. O(1)."""
         return View(self._freeze(), self._values, self._offset_values)
 
-    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
-        return self._freeze().scan(start, stop, reverse=reverse)
+    def _batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
+        return self._freeze().batches(start, stop, reverse=reverse, first_entries=first_entries)
 
     def _freeze(self) -> Frozen:
         self._require_open()

@@ -17,10 +17,11 @@ from sortedcontainers import SortedDict
 
 from journalkit.errors import UsageError
 from journalkit.format.codec import Codec
+from journalkit.format.columns import Columns
 from journalkit.format.keys import encode_key
-from journalkit.snapshot.merge import merge_entries
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, ColumnsBatch, merge_batches
 from journalkit.store.layers import Frozen
-from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, OrderedReads, offset_key
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, OrderedReads, offset_key
 from journalkit.types import ABSENT, Absent, Key, Lsn, Sync, Value
 
 
@@ -111,14 +112,16 @@ class Transaction(OrderedReads, MutableMapping[Key, Value]):
         own: bytes | Absent | None = self._writes.get(encoded_key, ABSENT)
         return own if own is not ABSENT else self._read().get(encoded_key)
 
-    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+    def _batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
         base = self._read()
         # A copy: a loop over a scan may write.
-        own = [
-            (key, self._writes[key])
-            for key in self._writes.irange(start, stop, inclusive=(True, False), reverse=reverse)
-        ]
-        return merge_entries([iter(own), base.scan(start, stop, reverse=reverse)], reverse=reverse)
+        keys = list(self._writes.irange(start, stop, inclusive=(True, False)))
+        own: Batches = iter([ColumnsBatch(Columns(keys, [self._writes[key] for key in keys]))] if keys else ())
+        return merge_batches(
+            [own, base.batches(start, stop, reverse=reverse, first_entries=first_entries)], reverse=reverse
+        )
 
     # Writes
 
@@ -169,7 +172,7 @@ class TransactionOffsets(MutableMapping[str, Value]):
         self._transaction = transaction
 
     def _all(self) -> dict[str, Value]:
-        return self._transaction._offset_values.offsets(self._transaction._entries(*OFFSETS_RANGE))
+        return self._transaction._offset_values.offsets(self._transaction._batches(*OFFSETS_RANGE))
 
     def __getitem__(self, name: str) -> Value:
         encoded = self._transaction._encoded(offset_key(name))

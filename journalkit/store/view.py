@@ -7,8 +7,9 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from journalkit.errors import ClosedError
+from journalkit.snapshot.batches import FIRST_ENTRIES, Batches
 from journalkit.store.layers import Frozen
-from journalkit.store.reading import OFFSETS_RANGE, Decoder, Entries, OrderedReads
+from journalkit.store.reading import OFFSETS_RANGE, Decoder, OrderedReads
 from journalkit.types import Absent, Lsn, Value
 
 
@@ -34,7 +35,7 @@ class View(OrderedReads):
     @property
     def offsets(self) -> Mapping[str, Value]:
         """Input positions as they were, by name: a copy. O(offsets)."""
-        return MappingProxyType(self._offsets.offsets(self._entries(*OFFSETS_RANGE)))
+        return MappingProxyType(self._offsets.offsets(self._batches(*OFFSETS_RANGE)))
 
     def close(self) -> None:
         """Let go of what the view keeps; later reads raise ClosedError. Idempotent."""
@@ -55,8 +56,10 @@ class View(OrderedReads):
     def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
         return self._frozen().get(encoded_key)
 
-    def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
-        return self._frozen().scan(start, stop, reverse=reverse)
+    def _batches(
+        self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
+    ) -> Batches:
+        return self._frozen().batches(start, stop, reverse=reverse, first_entries=first_entries)
 
     def _frozen(self) -> Frozen:
         state = self._state

@@ -20,10 +20,10 @@ from journalkit.format.block import (
     decode_block,
     encode_block,
     find_entry,
-    iter_entries,
     run_of,
 )
 from journalkit.format.codec import CborCodec
+from journalkit.format.columns import columns
 from journalkit.format.index import IndexBlock, IndexEntry, decode_index, encode_index
 from journalkit.format.keys import KEY_DEPTH_MAX, decode_key
 from journalkit.format.malformed import MalformedError
@@ -97,9 +97,9 @@ def test_an_entry_that_does_not_fit_is_told_by_where_it_begins() -> None:
 
 def test_a_scan_stops_at_where_the_entry_begins() -> None:
     """As decoding does: the two are told by the same place."""
-    assert place(lambda: list(iter_entries(with_row(1, key_bytes=4) + CRC, 0, 3)), "an entry doesn't") == START + 2
+    assert place(lambda: list(columns(with_row(1, key_bytes=4) + CRC, 0, 3)), "an entry's key doesn't fit") == START + 2
     behind = with_row(0, end=1 << 31) + CRC
-    assert place(lambda: list(iter_entries(behind, 1, 3)), "an entry doesn't") == len(BODY)
+    assert place(lambda: list(columns(behind, 1, 3)), "an entry's key doesn't fit") == len(BODY)
 
 
 def test_the_other_checks_of_a_block_name_their_part_of_it() -> None:

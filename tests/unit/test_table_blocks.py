@@ -22,11 +22,11 @@ from journalkit.format.block import (
     decode_block,
     encode_block,
     find_entry,
-    iter_entries,
     position,
     run_of,
 )
 from journalkit.format.checksum import checksum
+from journalkit.format.columns import columns
 from journalkit.format.malformed import MalformedError
 from journalkit.types import ABSENT
 
@@ -71,7 +71,7 @@ def read_everything(block: bytes) -> None:
                     with contextlib.suppress(MalformedError):
                         find_entry(block, count, key)
                 with contextlib.suppress(MalformedError):
-                    list(iter_entries(block, 0, count))
+                    list(columns(block, 0, count))
 
 
 class Huge(bytes):
@@ -110,7 +110,7 @@ def test_a_part_of_a_block_is_what_lies_between_two_places(entries: Block, data:
     """A short scan pays for what it yields, not for the block."""
     high = data.draw(st.integers(0, len(entries)))
     low = data.draw(st.integers(0, high))
-    assert list(iter_entries(block_of(entries), low, high)) == list(entries.items())[low:high]
+    assert list(zip(*columns(block_of(entries), low, high), strict=True)) == list(entries.items())[low:high]
 
 
 def test_keys_of_one_fingerprint_are_told_apart() -> None:
@@ -270,7 +270,7 @@ def test_an_entry_that_reaches_out_of_its_block_is_an_error_when_it_is_met(middl
     body = rows((1, 26), middle, (1, 30), data=b"a1b2c3")
     block = body[:22] + bytes(checksum(key) & 0xFF for key in (b"a", b"b", b"c")) + body[25:] + bytes(CRC_BYTES)
     with pytest.raises(MalformedError):
-        list(iter_entries(block, 0, 3))
+        list(columns(block, 0, 3))
     with contextlib.suppress(MalformedError):
         assert find_entry(block, 3, b"b") in (ABSENT, None)
     read_everything(block)
@@ -279,10 +279,9 @@ def test_an_entry_that_reaches_out_of_its_block_is_an_error_when_it_is_met(middl
 def test_a_scan_finds_keys_that_do_not_ascend() -> None:
     """A reader that counts on order, as merging does, must not be given anything else."""
     body = encode_block([run_of([(b"a", b"1"), (b"c", b"2"), (b"b", None)])])
-    entries = iter_entries(body + bytes(CRC_BYTES), 0, 3)
-    assert [next(entries), next(entries)] == [(b"a", b"1"), (b"c", b"2")]
-    with pytest.raises(MalformedError, match="follow"):
-        next(entries)
+    assert columns(body + bytes(CRC_BYTES), 0, 2) == ([b"a", b"c"], [b"1", b"2"])
+    with pytest.raises(MalformedError, match="ascend"):
+        columns(body + bytes(CRC_BYTES), 1, 3)
 
 
 @pytest.mark.parametrize("row", [(1, 12), (0, 9), (0, 20)], ids=["short", "before", "beyond"])

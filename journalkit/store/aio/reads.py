@@ -13,9 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Final, TypeVar
 
+from journalkit.format.block import Entry
+from journalkit.format.columns import Columns
 from journalkit.format.keys import USER_FIRST, encode_key
+from journalkit.snapshot.batches import Batches, ColumnsBatch
 from journalkit.store.aio.workers import Workers
-from journalkit.store.reading import Decoder, Entries, check_limit, encoded_range
+from journalkit.store.reading import Decoder, check_limit, encoded_range
 from journalkit.types import ABSENT, Absent, Key, Value
 
 CHUNK_FIRST: Final = 32
@@ -39,7 +42,7 @@ class AsyncReads(ABC):
         """Return the key's encoded value, None or ABSENT if there is none."""
 
     @abstractmethod
-    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         """Return entries with start <= key < stop, deletions included, as they are at this call."""
 
     async def __getitem__(self, key: Key) -> Value:
@@ -103,7 +106,7 @@ class AsyncReads(ABC):
         check_limit(limit)
         low, high = encoded_range(start, stop, prefix)
         values = self._values
-        return self._each(low, high, reverse, limit, lambda entries: values.items(entries, None))
+        return self._each(low, high, reverse, limit, lambda batches: values.items(batches, None, reverse=False))
 
     def keys(self) -> AsyncGenerator[Key, None]:
         """Return an asynchronous iterator over the keys, in order."""
@@ -122,8 +125,8 @@ class AsyncReads(ABC):
     def __aiter__(self) -> AsyncGenerator[Key, None]:
         return self.keys()
 
-    def _decoded_values(self, entries: Entries) -> Iterator[Value]:
-        return (value for _, value in self._values.items(entries, None))
+    def _decoded_values(self, batches: Batches) -> Iterator[Value]:
+        return (value for _, value in self._values.items(batches, None, reverse=False))
 
     async def _each(
         self,
@@ -131,7 +134,7 @@ class AsyncReads(ABC):
         high: bytes | None,
         reverse: bool,
         limit: int | None,
-        decode: Callable[[Entries], Iterator[_Item]],
+        decode: Callable[[Batches], Iterator[_Item]],
     ) -> AsyncGenerator[_Item, None]:
         async for chunk in self._chunks(low, high, reverse, limit, decode):
             for item in chunk:
@@ -143,7 +146,7 @@ class AsyncReads(ABC):
         high: bytes | None,
         reverse: bool,
         limit: int | None,
-        decode: Callable[[Entries], Iterator[_Item]],
+        decode: Callable[[Batches], Iterator[_Item]],
     ) -> AsyncGenerator[list[_Item], None]:
         """Yield what the range holds, decoded, in lists of bounded length."""
         entries = await self._entries(low, high, reverse=reverse)
@@ -159,21 +162,25 @@ class AsyncReads(ABC):
 
 
 def _fetch(
-    entries: Entries, count_max: int, decode: Callable[[Entries], Iterator[_Item]]
+    entries: Iterator[Entry], count_max: int, decode: Callable[[Batches], Iterator[_Item]]
 ) -> tuple[list[_Item], bool]:
     """Return the next entries that aren't deleted, decoded, and whether they are the last."""
-    found: list[tuple[bytes, bytes | None]] = []
+    keys: list[bytes] = []
+    values: list[bytes | None] = []
     size_bytes = 0
-    for entry in entries:
-        value = entry[1]
+    is_last = True
+    for key, value in entries:
         if value is None:
             continue
-        found.append(entry)
+        keys.append(key)
+        values.append(value)
         size_bytes += len(value)
-        if len(found) == count_max or size_bytes >= CHUNK_BYTES:
-            return list(decode(iter(found))), False
-    return list(decode(iter(found))), True
+        if len(keys) == count_max or size_bytes >= CHUNK_BYTES:
+            is_last = False
+            break
+    # In the scan's own direction, so there is nothing left to turn round.
+    return list(decode(iter([ColumnsBatch(Columns(keys, values))]))), is_last
 
 
-def _undecoded(entries: Entries) -> Iterator[tuple[bytes, bytes | None]]:
-    return entries
+def _undecoded(batches: Batches) -> Iterator[bytes]:
+    return (key for batch in batches for key in batch.columns().keys)

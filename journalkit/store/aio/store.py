@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import warnings
 from asyncio import _get_running_loop
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from journalkit.errors import ClosedError, UsageError
 from journalkit.format.batch import ENTRY_BYTES, encode_one
+from journalkit.format.block import Entry
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
 from journalkit.format.keys import encode_key
 from journalkit.log.commit import Commit
@@ -29,7 +30,6 @@ from journalkit.store.aio.view import AsyncView
 from journalkit.store.aio.workers import Workers, undisturbed
 from journalkit.store.batch import Batch
 from journalkit.store.checks import Check
-from journalkit.store.reading import Entries
 from journalkit.store.statistics import StoreStatistics
 from journalkit.store.store import Store, check_batch, pairs_of, payload_of, too_large
 from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
@@ -200,7 +200,7 @@ class AsyncStore(AsyncUpdates):
         found = running.store._layers.get_in_memory(encoded_key)
         return await running.workers.run(running.store._encoded, encoded_key) if found is UNSET else found
 
-    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         return await self._in_worker(lambda store: store._entries(start, stop, reverse=reverse))
 
     # Writes
@@ -256,9 +256,7 @@ class AsyncStore(AsyncUpdates):
             mutations = store._mutations_of(batch)
         return await self._commit(mutations, sync, None)
 
-    async def update(
-        self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value
-    ) -> None:
+    async def update(self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value) -> None:
         """Set several keys in one record: all or nothing. As for `write`, many are encoded in a worker."""
         store = self._require_writable()
         pairs = pairs_of(other, more)
@@ -298,9 +296,7 @@ class AsyncStore(AsyncUpdates):
             check_sync(sync)
         return AsyncTransaction(running, sync)
 
-    async def _commit(
-        self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, check: Check | None
-    ) -> Lsn:
+    async def _commit(self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, check: Check | None) -> Lsn:
         running = self._require()
         committer = running.require_committer()
         durable = running.store._durable(sync)

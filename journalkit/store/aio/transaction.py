@@ -7,18 +7,19 @@ it and goes through the committer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from journalkit.errors import UsageError
+from journalkit.format.block import Entry
 from journalkit.format.frame import Kind
 from journalkit.log.commit import Commit
 from journalkit.store.aio.reads import AsyncReads
 from journalkit.store.aio.running import Running
 from journalkit.store.aio.workers import Workers
 from journalkit.store.layers import Frozen
-from journalkit.store.reading import OFFSETS_RANGE, Entries, offset_key
+from journalkit.store.reading import OFFSETS_RANGE, offset_key
 from journalkit.store.store import Store, pairs_of, payload_of
 from journalkit.store.transaction import Transaction
 from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
@@ -121,7 +122,7 @@ class AsyncTransaction(AsyncReads):
         found = base.get_in_memory(encoded_key)
         return await workers.run(base.get, encoded_key) if found is UNSET else found
 
-    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         await self._base()
         return self._inner._entries(start, stop, reverse=reverse)
 
@@ -140,9 +141,7 @@ class AsyncTransaction(AsyncReads):
         self._running.require()
         self._inner.delete(key)
 
-    async def update(
-        self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value
-    ) -> None:
+    async def update(self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value) -> None:
         """Set several keys when the transaction commits."""
         for key, value in pairs_of(other, more):
             self[key] = value
@@ -198,8 +197,9 @@ class AsyncTransactionOffsets:
         """Return all positions: a copy. O(offsets)."""
         transaction = self._transaction
         workers = transaction._require_workers()
-        entries = await transaction._entries(*OFFSETS_RANGE)
-        return await workers.run(transaction._running.store._offset_values.offsets, entries)
+        await transaction._base()
+        batches = transaction._inner._batches(*OFFSETS_RANGE)
+        return await workers.run(transaction._running.store._offset_values.offsets, batches)
 
     def __repr__(self) -> str:
         return f"<offsets of {self._transaction!r}>"

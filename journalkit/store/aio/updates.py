@@ -38,9 +38,7 @@ class AsyncUpdates(AsyncReads):
         """Return the store behind. Raises UsageError unless this task may write."""
 
     @abstractmethod
-    async def _commit(
-        self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, check: Check | None
-    ) -> Lsn:
+    async def _commit(self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, check: Check | None) -> Lsn:
         """Append encoded mutations as one record, if the check lets them."""
 
     @abstractmethod
@@ -146,5 +144,3 @@ class AsyncUpdates(AsyncReads):
     ) -> None:
         encoded = store._codec.encode(value)
         await self._commit([(encoded_key, encoded)], None, store._checks.unchanged(key, encoded_key, before))
-
-

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from journalkit.errors import UsageError
+from journalkit.format.block import Entry
 from journalkit.store.aio.reads import AsyncReads
 from journalkit.store.aio.running import Running
 from journalkit.store.aio.workers import Workers
-from journalkit.store.reading import Entries
 from journalkit.store.view import View
 from journalkit.types import UNSET, Absent, Lsn, Value
 
@@ -77,5 +77,5 @@ class AsyncView(AsyncReads):
         found = state.get_in_memory(encoded_key)
         return await workers.run(state.get, encoded_key) if found is UNSET else found
 
-    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Entries:
+    async def _entries(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         return self._taken()._entries(start, stop, reverse=reverse)
