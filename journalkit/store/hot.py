@@ -13,7 +13,7 @@ begins behind the reader's look finds the slot and drops it, and what a dropped
 slot is filled with nobody sees. A fold changes no value, and nothing here.
 
 Who reads each key once pays for a byte: a key gets a slot the second time it
-is asked for. What is too much goes as in the block cache, by second chance.
+is asked for. Room is made by second chance, and only where that is quick.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ LARGEST_SHARE: Final = 4
 """A value larger than this part of the budget isn't kept."""
 
 
+PATIENCE: Final = 4
+"""When all is full, one of so many newcomers looks for slots to give up, and only up to the first that was read. Where
+more is read in turn than there is room for, most of what is here stays, instead of going just before it is wanted."""
+
+
 class Slot:
     """A key's place. `value` is None until it is filled; `inner` is None for a value that can't be changed."""
 
@@ -63,8 +68,8 @@ class HotValues:
     Keys that are tuples are not kept: what they are made of has no single type.
     """
 
-    __slots__ = ("_asked", "_asked_count", "_budget_bytes", "_lock", "_ring", "_size_bytes", "byte_keys", "int_keys",
-                 "str_keys")  # fmt: skip
+    __slots__ = ("_asked", "_asked_count", "_budget_bytes", "_lock", "_newcomers", "_ring", "_size_bytes",
+                 "byte_keys", "int_keys", "str_keys")  # fmt: skip
 
     def __init__(self, budget_bytes: int) -> None:
         """Begin empty; 0 keeps nothing."""
@@ -74,6 +79,7 @@ class HotValues:
         self._lock = threading.Lock()
         self._ring: deque[Slot] = deque()
         self._size_bytes = 0
+        self._newcomers = 0
         self.str_keys: dict[Key, Slot] = {}
         self.byte_keys: dict[Key, Slot] = {}
         self.int_keys: dict[Key, Slot] = {}
@@ -153,27 +159,33 @@ class HotValues:
             held.extend(starmap(self._lock.acquire, ((False,),)))
             if held != [True]:
                 return False
+            if not self._make_room(slot.size_bytes):
+                return False
             self._size_bytes += slot.size_bytes
-            self._make_room()
             self._ring.append(slot)
             return True
         finally:
             if held == [True]:
                 self._lock.release()
 
-    def _make_room(self) -> None:
-        chances = len(self._ring)
-        while self._size_bytes > self._budget_bytes:
+    def _make_room(self, size_bytes: int) -> bool:
+        """Give up slots that nobody read since they last came round; False if there are none near at hand."""
+        if self._size_bytes + size_bytes <= self._budget_bytes:
+            return True
+        self._newcomers += 1
+        if self._newcomers % PATIENCE:
+            return False
+        while self._size_bytes + size_bytes > self._budget_bytes:
             slot = self._ring.popleft()
-            if slot.read_since and chances:
-                chances -= 1
+            if slot.read_since:
                 slot.read_since = False
                 self._ring.append(slot)
-            else:
-                self._size_bytes -= slot.size_bytes
-                slots = self._slots(type(slot.key))
-                if slots is not None and slots.get(slot.key) is slot:
-                    self.detach(slot)
+                return False
+            self._size_bytes -= slot.size_bytes
+            slots = self._slots(type(slot.key))
+            if slots is not None and slots.get(slot.key) is slot:
+                self.detach(slot)
+        return True
 
 
 def fresh(value: Value, inner: Inner) -> Value:

@@ -49,6 +49,15 @@ class Frozen:
             raise unreadable(error) from error
         return ABSENT
 
+    def get_many(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Return the encoded values of those keys, given in order, that are there; tables are read in order too."""
+        found: dict[bytes, bytes] = {}
+        for key in keys:
+            value = self.get(key)
+            if value is not None and value is not ABSENT:
+                found[key] = value
+        return found
+
     def get_in_memory(self, key: bytes) -> bytes | Absent | Unset | None:
         """`get` without touching a table: UNSET if only they can tell."""
         for memtable in self.memtables:

@@ -209,6 +209,24 @@ class OrderedReads(Mapping[Key, Value]):
         encoded = self._encoded(encode_key(key))
         return encoded is not None and encoded is not ABSENT
 
+    @abstractmethod
+    def _encoded_many(self, encoded_keys: list[bytes]) -> dict[bytes, bytes]:
+        """Return the encoded values of those keys, given in order, that are there, all as they are at this call."""
+
+    def get_many(self, keys: Iterable[Key]) -> dict[Key, Value]:
+        """Return copies of the values of those keys that are there, all from one moment, in the order of `keys`.
+
+        Raises:
+            UsageError: Something isn't a key.
+            CorruptionError: A block that would hold one of them is damaged.
+
+        Complexity:
+            Each key is encoded once, and the blocks of tables are read in their order, so each goes to the file once.
+        """
+        encoded = {encode_key(key): key for key in keys}
+        found = self._encoded_many(sorted(encoded))
+        return {key: self._values.value(key, found[each]) for each, key in encoded.items() if each in found}
+
     def __iter__(self) -> Iterator[Key]:
         return self._values.keys(self._batches(USER_FIRST, None))
 

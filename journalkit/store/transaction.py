@@ -112,6 +112,12 @@ class Transaction(OrderedReads, MutableMapping[Key, Value]):
         own: bytes | Absent | None = self._writes.get(encoded_key, ABSENT)
         return own if own is not ABSENT else self._read().get(encoded_key)
 
+    def _encoded_many(self, encoded_keys: list[bytes]) -> dict[bytes, bytes]:
+        own = self._writes
+        found = self._read().get_many([key for key in encoded_keys if key not in own])
+        found.update((key, own[key]) for key in encoded_keys if own.get(key) is not None)
+        return found
+
     def _batches(
         self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
     ) -> Batches:

@@ -56,6 +56,9 @@ class View(OrderedReads):
     def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
         return self._frozen().get(encoded_key)
 
+    def _encoded_many(self, encoded_keys: list[bytes]) -> dict[bytes, bytes]:
+        return self._frozen().get_many(encoded_keys)
+
     def _batches(
         self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES
     ) -> Batches:
