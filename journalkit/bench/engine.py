@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -63,6 +63,11 @@ class Database(ABC):
     @abstractmethod
     def write(self, items: Sequence[Item]) -> None:
         """Set several keys in one atomic commit."""
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+        """Return the values of keys that are there, in the way that costs least; one by one where there is no other."""
+        with self.reader() as get:
+            return {key: get(key) for key in keys}
 
     @abstractmethod
     def scan(self, start: bytes, count: int) -> Sequence[Item]:

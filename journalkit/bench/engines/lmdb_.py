@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
@@ -56,6 +56,11 @@ class _Lmdb(Database):
                 dump = self._dump
                 items = [(key, dump(value)) for key, value in items]
             transaction.cursor().putmulti(items)
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+        with self._env.begin() as transaction:
+            found: dict[bytes, Any] = dict(transaction.cursor().getmulti(keys))
+        return {key: self._load(value) for key, value in found.items()} if self._objects else found
 
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
         with self._env.begin() as transaction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import journalkit
@@ -23,6 +23,9 @@ class _OwnDatabase(Database):
     def write(self, items: Sequence[Item]) -> None:
         self._store.update(items)
 
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+        return cast("Mapping[bytes, Any]", self._store.get_many(keys))
+
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
         return cast("list[Item]", list(self._store.scan(start, limit=count)))
 
@@ -34,13 +37,13 @@ class _OwnDatabase(Database):
 
 
 def open_store(path: str, **options: Any) -> journalkit.Store:
-    """Open a store. Raises MissingError if this version doesn't know the codec that is asked for."""
+    """Open a store. Raises MissingError if the codec that is asked for needs what isn't installed."""
     try:
         return journalkit.open(path, **options)
     except journalkit.errors.UsageError as error:
         if options.get("codec") is None:
             raise
-        raise MissingError(f"codec {options['codec']!r}: not in this version ({error})") from error
+        raise MissingError(str(error)) from error
 
 
 def own(codec: str | None = None, **options: Any) -> Engine:

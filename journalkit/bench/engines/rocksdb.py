@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -46,6 +46,9 @@ class _RocksDb(Database):
         for key, value in items:
             put(key, value)
         self._db.write(batch, self._writing)
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+        return dict(zip(keys, self._db.get(list(keys)), strict=True))
 
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
         return list(islice(self._db.items(from_key=start), count))

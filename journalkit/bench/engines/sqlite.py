@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -79,6 +79,11 @@ class _Sqlite(Database):
             execute.execute("ROLLBACK")
             raise
         execute.execute("COMMIT")
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+        marks = ", ".join("?" * len(keys))
+        found = dict(self._connection.execute(f"SELECT key, value FROM kv WHERE key IN ({marks})", keys).fetchall())
+        return {key: json.loads(value) for key, value in found.items()} if self._terms.objects else found
 
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
         rows: list[Item] = self._connection.execute(_SCAN, (start, count)).fetchall()

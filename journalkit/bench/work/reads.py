@@ -28,6 +28,7 @@ _HOT: Final[dict[str, tuple[str, Goal, str | None, bool]]] = {
 }
 _SMALL: Final = frozenset({"get-few", "get-msgpack", "get-cbor"})
 SCANNED: Final = 1_000
+AT_ONCE: Final = 100
 
 
 def hot(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
@@ -68,6 +69,32 @@ def cold(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
             what += ", the system's own dropped"
             arena.must_hold(some)
             yield arena.row("get-cold-device", what, Goal(0.5), result, note=_NOTE, writes=False)
+
+
+def many(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
+    """A hundred keys in one call, other ones each time."""
+    del wanted
+    count = bench.scale.keys
+    at_once = min(AT_ONCE, count)
+    what = f"get of {at_once} keys at once, any of {count:,}, from tables, per key"
+    with bench.arena(Terms("process crash")) as arena:
+        arena.load(count)
+        draw = random.Random(data.SEED)
+        calls = max(1, bench.scale.cold_gets // at_once)
+        drawn = [
+            [[data.key(number) for number in draw.sample(range(count), at_once)] for _ in range(calls)]
+            for _ in range(bench.scale.rounds + 1)
+        ]
+
+        def run(database: Database) -> Callable[[int], float]:
+            get_many = database.get_many
+            return lambda number: timed(lambda: [get_many(keys) for keys in drawn[number]], calls * at_once)
+
+        result = arena.compete(run, bench.scale.rounds, reads=True)
+        some = dict(data.items(0, at_once))
+        for name, database in arena.databases.items():
+            must(dict(database.get_many(list(some))) == some, name)
+        yield arena.row("get-many", what, None, result, note=_NOTE, writes=False)
 
 
 def scan(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import journalkit
 from journalkit.bench import data
-from journalkit.bench.arena import Bench, must, unmeasured
+from journalkit.bench.arena import Bench, must
 from journalkit.bench.engine import Database, Item, Put, Terms
 from journalkit.bench.result import Goal, Row
 from journalkit.bench.rounds import Contender, contest, timed
 
 THREADS: Final = 16
 EXECUTOR_THREADS: Final = 64
-
-_ASYNC: Final = "durable puts, {:,} asyncio tasks"
-_ASYNC_GOAL: Final = Goal(5)
 
 
 def threads(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
@@ -79,17 +75,12 @@ def tails(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
 def tasks(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
     """A thousand asyncio tasks that put at the same time; the peers by threads and by an executor."""
     del wanted
-    scale, name = bench.scale, "durable-put-async"
-    what = _ASYNC.format(scale.tasks)
-    opener: Callable[..., Any] | None = getattr(journalkit, "open_async", None)
-    if opener is None:
-        yield unmeasured(name, what, _ASYNC_GOAL, "journalkit.open_async: not in this version")
-        return
+    scale = bench.scale
     with bench.arena(Terms("power cut")) as arena, contextlib.ExitStack() as stack:
         path = os.path.join(arena.path, "async")
         ours = Contender(
             "journalkit",
-            lambda number: asyncio.run(_gathered(opener, path, number, scale.tasks)),
+            lambda number: asyncio.run(_gathered(path, number, scale.tasks)),
             "open_async, defaults, all tasks at once",
         )
         others = []
@@ -108,7 +99,7 @@ def tasks(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
             for key, value in data.items(0, scale.tasks):
                 must(store[key] == value, "journalkit")
         arena.must_hold(data.items(0, scale.peer_puts), ours=False)
-        yield arena.row(name, what, _ASYNC_GOAL, result)
+        yield arena.row("durable-put-async", f"durable puts, {scale.tasks:,} asyncio tasks", Goal(5), result)
 
 
 def p99(waits: Sequence[float]) -> float:
@@ -139,11 +130,9 @@ def _by(route: str, database: Database, stack: contextlib.ExitStack, count: int)
     return by_executor
 
 
-async def _gathered(opener: Callable[..., Any], path: str, number: int, count: int) -> float:
+async def _gathered(path: str, number: int, count: int) -> float:
     """Return the seconds per put of `count` tasks that put one key each, the opening not included."""
-    opened = opener(path)
-    store = await opened if inspect.isawaitable(opened) else opened
-    async with store:
+    async with journalkit.open_async(path) as store:
         some = data.items(number * count, (number + 1) * count)
         began = time.perf_counter()
         await asyncio.gather(*(store.put(key, value) for key, value in some))

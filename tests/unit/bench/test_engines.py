@@ -88,6 +88,13 @@ def test_a_commit_of_many_is_there_and_overwrites(database: Database, terms: Ter
     assert all(database.get(key) == value for key, value in values(terms, 50, 3))
 
 
+def test_many_keys_can_be_had_at_once(database: Database, terms: Terms) -> None:
+    """Each with its value, whatever way the engine has for it."""
+    database.write(values(terms, 100))
+    wanted = dict(values(terms, 100)[20:60])
+    assert dict(database.get_many(list(wanted))) == wanted
+
+
 def test_a_scan_is_in_key_order_from_a_key_on(database: Database, terms: Terms) -> None:
     """As many as asked for, with their values; an engine that can't says so."""
     ordered = sorted(values(terms, 100))
