@@ -81,7 +81,8 @@ def log() -> Disk:
 def test_a_header_of_zeros_is_told_from_one_that_is_garbled(log: Disk) -> None:
     """The one was lost, or never written; the other was changed."""
     log.data = bytes(len(log.data))
-    assert log.first().header_fault == "blank"
+    found = log.first()
+    assert (found.header_fault, found.end_bytes, found.is_blank) == ("blank", 0, True)
     log.data = b"x" * len(log.data)
     assert log.first().header_fault == "not a log segment"
 
@@ -270,6 +271,7 @@ def test_a_batch_in_a_journal_is_corruption(log: Disk) -> None:
     with pytest.raises(CorruptionError, match=r"makes no sense \(a batch in a journal\)") as caught:
         log.scan(sink=Records("/store"))
     assert (caught.value.path, caught.value.offset_bytes, caught.value.lsn) == ("/store", at, 2)
+    assert "journalkit salvage" in str(caught.value)
 
 
 def test_a_replay_begins_behind_the_snapshot_in_the_middle_of_a_segment(log: Disk) -> None:

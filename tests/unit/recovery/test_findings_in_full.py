@@ -9,17 +9,22 @@ import pytest
 import journalkit
 from journalkit.format import names
 from journalkit.format.block import block_length
+from journalkit.format.checksum import checksum
 from journalkit.format.segment import HEADER_BYTES as SEGMENT_HEADER_BYTES
 from journalkit.format.segment import decode_header
 from journalkit.format.table import FOOTER_BYTES, HEADER_BYTES
+from journalkit.manifest import read_manifest
 from journalkit.recovery import autopsy, autopsy_tables
 from journalkit.recovery.autopsy import Home, examine_segment
-from journalkit.recovery.damage import DamageKind
+from journalkit.recovery.census import take_census
+from journalkit.recovery.damage import Damage, DamageKind
 from journalkit.recovery.diagnosis import Cause, Finding
-from journalkit.recovery.findings import look_into
+from journalkit.recovery.findings import Examiner, look_into
 from journalkit.recovery.promises import Promised
+from journalkit.recovery.replay import discard
 from journalkit.recovery.salvage import take_stock
 from journalkit.recovery.salvage_ranges import ALL_KEYS
+from journalkit.recovery.scan import scan_log
 
 PLACE = "/store"
 SECTOR_BYTES = 512
@@ -127,6 +132,30 @@ def test_sectors_of_another_segment_are_known_by_a_record_that_begins_in_them(
     proof = f"at byte {second} stands what was written for byte {second} of {other}"
     told = [found.cause for found in journal.log()]
     assert (Cause(DamageKind.MISDIRECTED_BLOCK, proof) in told) == (candidates > 0)
+
+
+def test_what_is_whole_of_a_damaged_segment_is_known_too(journal: Any) -> None:
+    """`verify` tells what a salvage would bring."""
+    name = journal.segments[0]
+    data = journal.read(name)
+    second = SEGMENT_HEADER_BYTES + FRAME_BYTES + int.from_bytes(data[SEGMENT_HEADER_BYTES + 8 :][:4], "little")
+    journal.flip(name, second + 60)
+    manifest: Any = read_manifest(journal.fs, PLACE)
+    scan = scan_log(journal.fs, PLACE, manifest, after_lsn=0, sink=discard, everything=True)
+    examiner = Examiner(journal.fs, PLACE, manifest)
+    assert examiner.whole(name) == []
+    [found] = examiner.log(scan, [Damage(name, "told")])
+    assert (found.lost_lsns, examiner.whole(name)) == ((2, 2), [(1, 1), (3, 4)])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_header_of_a_later_version_says_nothing_of_who_it_is(journal: Any, version: int) -> None:
+    """It may mean something else by every field."""
+    name = journal.segments[0]
+    head = bytearray(journal.read(name)[:SEGMENT_HEADER_BYTES])
+    head[8] = version
+    journal.patch(name, 0, bytes(head[:-4]) + checksum(bytes(head[:-4])).to_bytes(4, "little"))
+    assert (take_census(journal.fs, PLACE)[name].header is None) == (version == 2)
 
 
 def test_a_cut_of_which_nobody_knows_where_the_end_was_is_told_without_it(journal: Any) -> None:

@@ -76,6 +76,32 @@ def test_a_whole_file_is_set_aside_beside_one_of_its_name() -> None:
     assert sorted(disk.list(PLACE)) == ["other", "quarantine"]
 
 
+def test_a_file_in_the_quarantines_place_is_named() -> None:
+    """Whoever reads the error has to move it."""
+    disk = disk_with("quarantine")
+    with pytest.raises(NotADirectoryError) as raised:
+        apply.check_quarantine(disk, PLACE)
+    assert raised.value.filename == f"{PLACE}/quarantine"
+
+
+@pytest.mark.parametrize("what", ["nothing", "a torn tail", "a whole segment"])
+def test_the_report_names_the_quarantine_if_there_is_anything_in_it(what: str) -> None:
+    """A tail that was cut is there as well as a file that was moved."""
+    disk = SimulatedDisk()
+    with journalkit.open(PLACE, fs=disk, compaction="manual") as store:
+        store["a"] = "x"
+        store.forbid()
+    disk = disk.crash("all")
+    name = segments(disk)[0]
+    if what == "a torn tail":
+        disk.write_bytes(f"{PLACE}/{name}", disk.read_bytes(f"{PLACE}/{name}").rstrip(b"\0") + b"torn" + bytes(500))
+    elif what == "a whole segment":
+        disk.write_bytes(f"{PLACE}/{names.segment_name(9)}", b"x" * 300)
+    with journalkit.open(PLACE, fs=disk, compaction="manual", recovery="point-in-time") as store:
+        assert store == {"a": "x"}
+        assert store.recovery_report.quarantine == ("" if what == "nothing" else f"{PLACE}/quarantine")
+
+
 def test_an_open_that_finds_no_room_for_its_manifest_leaves_no_segment_behind() -> None:
     """Room is what is missing, and nothing names the new file."""
     disk = SimulatedDisk()

@@ -10,11 +10,12 @@ import pytest
 
 from journalkit.format.table import FOOTER_BYTES, HEADER_BYTES
 from journalkit.manifest import read_manifest
-from journalkit.recovery.autopsy_tables import examine_table
+from journalkit.recovery.autopsy_tables import TableHome, examine_table
 from journalkit.recovery.damage import DamageKind
+from journalkit.recovery.diagnosis import Cause, Finding
 from journalkit.recovery.findings import Examiner
 from journalkit.recovery.salvage_ranges import ALL_KEYS
-from journalkit.recovery.salvage_tables import read_remains
+from journalkit.recovery.salvage_tables import Fault, read_remains
 
 PLACE = "/store"
 
@@ -34,6 +35,19 @@ def test_a_flipped_bit_is_proved_in_every_part(store: Any, part: str) -> None:
     [found] = store.table(name)
     assert (found.cause.kind, found.cause.proof) == (DamageKind.FLIPPED_BIT, f"one bit flipped: bit 6 of byte {at}")
     assert (found.lost_keys is not None) == (part == "block")
+
+
+def test_a_block_in_its_own_place_is_not_said_to_come_from_there(store: Any) -> None:
+    """What is wrong with it may be what it says."""
+    name = store.tables[-1]
+    manifest: Any = read_manifest(store.fs, PLACE)
+    remains = read_remains(store.fs, PLACE, name, manifest.snapshots[0].tables[0])
+    place = remains.places[1]
+    remains.faults = [Fault("a block: wrong", place.offset_bytes, place.length_bytes)]
+    file = store.fs.open_read(f"{PLACE}/{name}")
+    [found] = examine_table(file, remains, None, [TableHome(name, remains.salt, file)])
+    file.close()
+    assert found.cause == Cause(DamageKind.DAMAGED)
 
 
 @pytest.mark.parametrize("part", ["header", "block", "footer", "root"])
@@ -91,7 +105,7 @@ def test_what_verify_found_and_nobody_can_place_is_told_as_it_was(store: Any) ->
     remains = read_remains(store.fs, PLACE, name, info)
     examiner = Examiner(store.fs, PLACE, manifest)
     [found] = examiner.table(info, name, remains, "counts are wrong")
-    assert found.cause == (DamageKind.DAMAGED, "counts are wrong")
+    assert found == Finding(name, Cause(DamageKind.DAMAGED, "counts are wrong"))
     assert examiner.look_further([found]) == [found]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from journalkit.errors import StoreNotFoundError
 from journalkit.format import names
 from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.manifest import read_manifest
@@ -80,3 +81,14 @@ def test_what_is_no_whole_record_is_told_with_its_bytes_and_its_place(patient: A
         (f"{frame.end_bytes - frame.offset_bytes} bytes that are no whole record", frame.offset_bytes)
         for frame in (frames[0], frames[-1])
     ]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_there_is_nothing_of_ours_the_error_names_the_path(new_patient: Any, is_there: bool) -> None:
+    """A misspelt path is what it is, as a rule."""
+    patient = new_patient()
+    if is_there:
+        patient.fs.make_directory(PATH)
+    with pytest.raises(StoreNotFoundError, match="check the path") as raised:
+        patient.stock()
+    assert raised.value.path == PATH
