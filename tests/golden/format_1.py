@@ -97,7 +97,20 @@ FOLDED: dict[Any, Any] = {"k0": b"x", "k1": "one", "k3": 3, "k9": [1], "n": (1, 
 FOLDED_OFFSETS = {"in": 7}
 EVENTS: dict[int, Any] = {lsn: {"kind": "signup", "user": lsn} for lsn in range(1, 13)}
 FIRST_LOG, SECOND_LOG, THIRD_LOG = (f"log-{number:016}.jks" for number in (1, 2, 3))
-OLDER_TABLE, NEWER_TABLE = (f"table-{(1 << 20) + number:016}.jkt" for number in (0, 1))
+OLDER_TABLE, NEWER_TABLE, DELTA = (f"table-{(1 << 20) + number:016}.jkt" for number in (0, 1, 2))
+
+
+LAYERED: dict[Any, Any] = {
+    **{f"k{number:02}": number for number in range(20) if number not in (2, 4)},
+    "k01": "changed",
+    "k03": "changed",
+    "k19": "tail",
+}
+
+
+def layered(name: str, **different: Any) -> Golden:
+    """Return a directory with the state of the store that has deltas."""
+    return Golden(name, **({"entries": LAYERED, "lsn": 6, "snapshot_lsn": 5, "pruned_lsn": 3} | different))
 
 
 def folded(name: str, **different: Any) -> Golden:
@@ -151,4 +164,7 @@ GOLDEN = (
     refused("duplicated-segment", FIRST_LOG, "duplicated-file", is_journal=True),
     refused("rolled-back-segment", FIRST_LOG, "rolled-back-file", is_journal=True),
     refused("foreign-manifest", NEWER_TABLE, "foreign-file"),
+    layered("store-deltas"),
+    layered("damaged-delta", snapshot_lsn=3, fell_back=True, verify=2, kind="flipped-bit"),
+    refused("damaged-base", OLDER_TABLE, "flipped-bit"),
 )
