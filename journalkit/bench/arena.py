@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from journalkit.bench import data
-from journalkit.bench.engine import MIB, BenchError, Database, Engine, Item, MissingError, Terms
+from journalkit.bench.engine import MIB, BenchError, Database, Engine, Item, Terms
 from journalkit.bench.engines import PEERS, device
 from journalkit.bench.engines.own import own
 from journalkit.bench.result import BEST_PEER, Goal, Row, Unit
@@ -116,7 +116,7 @@ class Arena:
         except Exception as error:
             if not self.databases:
                 raise
-            self.drop(engine.name, error)
+            self.drop(engine.name, reason(error))
             return
         self.engines[engine.name] = engine
 
@@ -129,36 +129,35 @@ class Arena:
         self.databases[name] = self.engines[name].open(path, self.terms)
         return self.databases[name]
 
-    def drop(self, name: str, error: Exception) -> None:
-        """Go on without a peer that failed, unless it failed for want of room."""
-        if not isinstance(error, MissingError):
-            self.bench.require_room()
-        self.missing.append(Missing(name, reason(error)))
+    def drop(self, name: str, why: str) -> None:
+        """Go on without a peer, unless it failed for want of room."""
+        self.bench.require_room()
+        self.missing.append(Missing(name, why))
         database = self.databases.pop(name, None)
         if database is not None:
             with contextlib.suppress(Exception):
                 database.close()
 
-    def each(self, work: Callable[[Database], object]) -> None:
+    def each(self, work: Callable[[str, Database], object]) -> None:
         """Let every contender do something outside the clock; a peer that fails drops out."""
         ours = self.ours
         for name, database in list(self.databases.items()):
             try:
-                work(database)
+                work(name, database)
             except BenchError:
                 raise
             except Exception as error:
                 if database is ours:
                     raise
-                self.drop(name, error)
+                self.drop(name, reason(error))
 
     def load(self, count: int, *, settle: bool = True) -> None:
         """Put the first `count` keys into every database, in commits of 10,000."""
         for first in range(0, count, LOADED_AT_ONCE):
             some = data.items(first, min(first + LOADED_AT_ONCE, count), objects=self.terms.objects)
-            self.each(lambda database, some=some: database.write(some))  # type: ignore[misc]
+            self.each(lambda _, database, some=some: database.write(some))  # type: ignore[misc]
         if settle:
-            self.each(lambda database: database.settle())
+            self.each(lambda _, database: database.settle())
 
     def compete(
         self,
@@ -190,19 +189,29 @@ class Arena:
         ]
         result = contest(contenders[0], [*contenders[1:], *besides], rounds)
         for gone in result.dropped:
-            self.bench.require_room()
-            self.missing.append(gone)
-            self.databases.pop(gone.name, None)
+            self.drop(gone.name, gone.why)
         return result
 
     def _apart(self, engine: Engine) -> bool:
         return engine.live_objects or (self.terms.bounded and engine.maps_files)
 
     def must_hold(self, expected: Sequence[Item], *, ours: bool = True) -> None:
-        """Read back from every contender. Raises BenchError for an answer that isn't what was written."""
-        for name, database in list(self.databases.items())[0 if ours else 1 :]:
+        """Read back from every contender, or from all but journalkit.
+
+        Raises:
+            BenchError: An answer isn't what was written.
+        """
+
+        def read_back(name: str, database: Database) -> None:
+            if database is self.ours and not ours:
+                return
             with database.reader() as get:
-                must(all(get(key) == value for key, value in expected), name)
+                try:
+                    must(all(get(key) == value for key, value in expected), name)
+                except KeyError:
+                    must(False, name)
+
+        self.each(read_back)
 
     def row(
         self,

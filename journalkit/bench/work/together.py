@@ -94,7 +94,8 @@ def tasks(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
                 for route in ("threads", "executor")
             ]
         result = contest(ours, others, max(2, scale.rounds // 2))
-        arena.missing.extend(result.dropped)
+        for gone in result.dropped:
+            arena.drop(gone.name, gone.why)
         with journalkit.open(path) as store:
             for key, value in data.items(0, scale.tasks):
                 must(store[key] == value, "journalkit")

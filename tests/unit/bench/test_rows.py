@@ -128,6 +128,34 @@ def test_the_canary_is_caught(
     assert os.listdir(tmp_path) == []
 
 
+def test_a_key_that_is_gone_is_a_wrong_answer_too(
+    bench: MakeBench, engine: MakeEngine, dict_database: type[Any]
+) -> None:
+    """Engines that raise KeyError for it are no exception."""
+
+    class Forgetful(dict_database):  # type: ignore[misc]
+        def __init__(self, path: str, terms: Terms) -> None:
+            super().__init__(path, terms)
+            self.get = self.entries.__getitem__
+            self.put = lambda key, value: None
+
+    with pytest.raises(BenchError, match="forgetful"):
+        rows_of(bench(engine("forgetful", Forgetful)), "put-bytes")
+
+
+def test_a_peer_that_breaks_when_it_is_checked_is_named(
+    bench: MakeBench, engine: MakeEngine, dict_database: type[Any]
+) -> None:
+    """Its figure stands beside the reason to doubt it."""
+
+    class Unreadable(dict_database):  # type: ignore[misc]
+        def reader(self) -> Any:
+            raise RuntimeError("broken when read")
+
+    [row] = rows_of(bench(engine("unreadable", Unreadable), engine()), "put-bytes")
+    assert [missing.name for missing in row.missing] == ["unreadable"]
+
+
 def test_a_full_disk_ends_the_bench_with_what_to_do(
     bench: MakeBench, engine: MakeEngine, dict_database: type[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
