@@ -35,7 +35,7 @@ from typing import Final, NamedTuple
 
 from crc32c import crc32c
 
-from journalkit.format.checksum import checksum, seed_at
+from journalkit.format.checksum import SEED_MASK, checksum, seed_at
 from journalkit.format.malformed import MalformedError
 from journalkit.types import ABSENT, Absent
 
@@ -229,6 +229,22 @@ def check_ends(block: bytes, first: bytes, last: bytes, entry_count: int) -> Non
         raise MalformedError("entries don't fill their block", start)
     if (count, _key(block, 0), _key(block, count - 1)) != (entry_count, first, last):
         raise MalformedError("the block isn't the one that its index names")
+
+
+def is_as_indexed(block: bytes, first: bytes, last: bytes, entry_count: int, *, salt: int, offset_bytes: int) -> bool:
+    """Whether `check_block` and `check_ends` pass, in one call: for who reads a block to look up a single key."""
+    end = len(block) - CRC_BYTES
+    start = START_BYTES + entry_count * ENTRY_OVERHEAD_BYTES
+    if not entry_count or start > end or crc32c(block, salt + offset_bytes & SEED_MASK) != _RESIDUE:
+        return False
+    begin, first_bytes, first_end = _ENTRY.unpack_from(block)
+    at, last_bytes, last_end = _ENTRY.unpack_from(block, (entry_count - 1) * ROW_BYTES)
+    return (
+        begin == start
+        and last_end == end
+        and block[begin : first_end if first_bytes == TOMBSTONE else begin + first_bytes] == first
+        and block[at : last_end if last_bytes == TOMBSTONE else at + last_bytes] == last
+    )
 
 
 def find_entry(block: bytes, count: int, key: bytes) -> bytes | Absent | None:

@@ -28,6 +28,10 @@ LARGEST_SHARE = 4
 """A block larger than this part of the budget isn't kept: it would push out everything else."""
 
 
+PATIENCE = 4
+"""When the cache is full it takes in one of so many blocks that were read for a single key."""
+
+
 def raw_bytes(length_bytes: int) -> int:
     """Return about what a block of `length_bytes` takes that is kept as it was read."""
     return length_bytes + OBJECT_BYTES + SLOT_BYTES
@@ -131,8 +135,20 @@ class BlockCache:
             self.slots[key] = Slot(block, size_bytes)
             self._size_bytes += size_bytes
 
+    def offer(self, table_id: int, offset_bytes: int, block: Any, size_bytes: int) -> None:
+        """`put` a block that was read for a single key: when the cache is full, one in `PATIENCE` of them.
+
+        Keys that are read here and there cost less so, and push out less; a block that is wanted comes soon enough.
+        """
+        if self._size_bytes + size_bytes > self._budget_bytes:
+            self._misses += 1
+            if self._misses % PATIENCE:
+                return
+            self._misses -= 1
+        self.put(table_id, offset_bytes, block, size_bytes)
+
     def statistics(self) -> CacheStatistics:
-        """Return counts and sizes; hits may be a few short when threads race."""
+        """Return counts and sizes; hits and misses may be a few short when threads race."""
         return CacheStatistics(self.hits, self._misses, len(self.slots), self._size_bytes, self._budget_bytes)
 
     def _make_room(self, size_bytes: int) -> None:

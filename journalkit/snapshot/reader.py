@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from journalkit.errors import CorruptionError
-from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, position
+from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, is_as_indexed, position
 from journalkit.format.codec import Codec
 from journalkit.format.columns import Columns, columns, same_sized_items
 from journalkit.format.index import IndexBlock, IndexEntry
@@ -159,7 +159,7 @@ class Table:
         elif key > index.lasts[at]:
             return ABSENT
         else:
-            raw = self._load_block(index.entry(at))
+            raw = self._load_for_get(index, at)
         try:
             return find_entry(raw, index.entry_counts[at], key)
         except MalformedError as error:
@@ -245,6 +245,18 @@ class Table:
         )
         self._cache.put(self._table_id, entry.offset_bytes, index, size_bytes)
         return index
+
+    def _load_for_get(self, index: IndexBlock, at: int) -> bytes:
+        """Do what `_load_block` does for the block at this place of an index, in one step where nothing is wrong."""
+        source, offset_bytes, length_bytes = self.source, index.offsets[at], index.lengths[at]
+        first, last, count = index.firsts[at], index.lasts[at], index.entry_counts[at]
+        raw = source.file.pread(length_bytes, offset_bytes)
+        if len(raw) != length_bytes or not is_as_indexed(
+            raw, first, last, count, salt=source.header.salt, offset_bytes=offset_bytes
+        ):
+            return self._load_block(index.entry(at))  # looks again, and says what it is
+        self._cache.offer(self._table_id, offset_bytes, raw, raw_bytes(length_bytes))
+        return raw
 
     def _load_block(self, entry: IndexEntry) -> bytes:
         raw = self.source.raw_block(entry)

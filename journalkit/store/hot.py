@@ -68,7 +68,7 @@ class HotValues:
     Keys that are tuples are not kept: what they are made of has no single type.
     """
 
-    __slots__ = ("_asked", "_asked_count", "_budget_bytes", "_lock", "_newcomers", "_ring", "_size_bytes",
+    __slots__ = ("_asked", "_asked_count", "_budget_bytes", "_is_full", "_lock", "_newcomers", "_ring", "_size_bytes",
                  "byte_keys", "int_keys", "str_keys")  # fmt: skip
 
     def __init__(self, budget_bytes: int) -> None:
@@ -79,6 +79,7 @@ class HotValues:
         self._lock = threading.Lock()
         self._ring: deque[Slot] = deque()
         self._size_bytes = 0
+        self._is_full = False
         self._newcomers = 0
         self.str_keys: dict[Key, Slot] = {}
         self.byte_keys: dict[Key, Slot] = {}
@@ -94,7 +95,7 @@ class HotValues:
         return None if slots is None else slots.get(key)
 
     def attach(self, key: Key) -> Slot | None:
-        """Return a new, empty slot for a key that was asked for before, attached; None for any other."""
+        """Return a new, empty slot, attached, for a key that was asked for before, or None: not every key gets one."""
         slots = self._slots(type(key))
         if slots is None or not self._budget_bytes:
             return None
@@ -105,6 +106,10 @@ class HotValues:
             if self._asked_count > ASKED_MAX:
                 self._asked, self._asked_count = bytearray(ASKED_PLACES), 0
             return None
+        if self._is_full:
+            self._newcomers += 1
+            if self._newcomers % PATIENCE:
+                return None
         slot = slots[key] = Slot(key)
         return slot
 
@@ -170,12 +175,8 @@ class HotValues:
 
     def _make_room(self, size_bytes: int) -> bool:
         """Give up slots that nobody read since they last came round; False if there are none near at hand."""
-        if self._size_bytes + size_bytes <= self._budget_bytes:
-            return True
-        self._newcomers += 1
-        if self._newcomers % PATIENCE:
-            return False
         while self._size_bytes + size_bytes > self._budget_bytes:
+            self._is_full = True
             slot = self._ring.popleft()
             if slot.read_since:
                 slot.read_since = False

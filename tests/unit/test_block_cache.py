@@ -5,7 +5,15 @@ from __future__ import annotations
 import threading
 import tracemalloc
 
-from journalkit.snapshot.cache import OBJECT_BYTES, SLOT_BYTES, BlockCache, CacheStatistics, decoded_bytes, raw_bytes
+from journalkit.snapshot.cache import (
+    OBJECT_BYTES,
+    PATIENCE,
+    SLOT_BYTES,
+    BlockCache,
+    CacheStatistics,
+    decoded_bytes,
+    raw_bytes,
+)
 
 
 def test_a_block_comes_back_under_its_table_and_offset_only() -> None:
@@ -174,3 +182,20 @@ def test_a_budget_of_small_blocks_is_not_exceeded_by_what_python_adds() -> None:
     finally:
         tracemalloc.stop()
     assert 0.8 < grown / cache.statistics().size_bytes < 1.1
+
+
+def test_a_full_cache_takes_in_some_of_the_blocks_that_single_keys_need() -> None:
+    """Reads here and there push out less; each is a miss all the same, and what is asked for again gets in."""
+    cache = BlockCache(10 * 100)
+    table_id = cache.register()
+    for number in range(10):
+        cache.offer(table_id, number, b"", 100)
+    assert [cache.get(table_id, number) for number in range(10)] == [b""] * 10
+    before = cache.statistics().misses
+    for number in range(100, 100 + 4 * PATIENCE):
+        cache.offer(table_id, number, b"", 100)
+    assert sum(cache.get(table_id, number) is not None for number in range(100, 100 + 4 * PATIENCE)) == 4
+    assert cache.statistics().misses == before + 4 * PATIENCE
+    for _ in range(PATIENCE):
+        cache.offer(table_id, 999, b"", 100)
+    assert cache.get(table_id, 999) is not None

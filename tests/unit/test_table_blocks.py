@@ -22,6 +22,7 @@ from journalkit.format.block import (
     decode_block,
     encode_block,
     find_entry,
+    is_as_indexed,
     position,
     run_of,
 )
@@ -103,6 +104,29 @@ def test_a_single_key_is_found_as_decoding_everything_finds_it(entries: Block, o
     for key in (*keys, *others, *(key + b"\0" for key in keys), *(key[:-1] for key in keys)):
         assert find_entry(block, len(keys), key) == entries.get(key, ABSENT)
         assert position(block, len(keys), key) == sum(other < key for other in keys)
+
+
+@given(BLOCKS, st.data())
+def test_one_look_at_a_block_that_was_read_for_a_key_says_what_two_checks_do(
+    entries: Block, data: st.DataObject
+) -> None:
+    """It may be stricter about nonsense, and lets nothing pass that they don't."""
+    block, keys = bytearray(block_of(entries, offset_bytes=52)), list(entries)
+    assert is_as_indexed(bytes(block), keys[0], keys[-1], len(keys), salt=SALT, offset_bytes=52)
+    first, last = data.draw(st.tuples(st.sampled_from([keys[0], b"x"]), st.sampled_from([keys[-1], b"y"])))
+    count = data.draw(st.integers(0, len(keys) + 1))
+    if data.draw(st.booleans()):
+        block[data.draw(st.integers(0, len(block) - 1))] ^= data.draw(st.integers(1, 255))
+    body = bytes(block[:-CRC_BYTES])
+    for read in (bytes(block), body + block_checksum(body, salt=SALT, offset_bytes=52), bytes(block[:7]), b""):
+        passes = is_as_indexed(read, first, last, count, salt=SALT, offset_bytes=52)
+        try:
+            check_block(read, salt=SALT, offset_bytes=52)
+            check_ends(read, first, last, count)
+        except MalformedError:
+            assert not passes
+        else:
+            assert passes
 
 
 @given(BLOCKS, st.data())

@@ -35,7 +35,8 @@ VALUES: list[Any] = [
 def kept(hot: HotValues, key: Key, value: Value) -> bool:
     """Ask for a key until it has a slot, fill that, and return whether it holds the value."""
     slot = hot.attach(key) or hot.attach(key)
-    assert slot is not None
+    if slot is None:
+        return False
     hot.fill(slot, value)
     return hot.str_keys.get(key) is slot and slot.value is not None
 
