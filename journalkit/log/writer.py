@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 from journalkit.clock import Clock
 from journalkit.errors import JournalError, StorageError, StoreFullError
-from journalkit.format import frame as frame_format
 from journalkit.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
+from journalkit.format.frame import checksum_of, encode_with_checksum
 from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem
 from journalkit.log.commit import Applier, Check, Commit, Group, Mutations, chain
@@ -63,7 +63,7 @@ class LogWriter:
     ) -> None:
         self._fs = fs
         self._directory = directory
-        self._clock = clock
+        self._wall_us = clock.wall_us
         self._durable = durable
         self._applier = applier
         self._to_take_singly = 0
@@ -115,8 +115,8 @@ class LogWriter:
             return 0
         if check is not None:
             check(lsn - 1, ())
-        data, checksum = frame_format.encode_with_checksum(
-            payload, lsn, self._clock.wall_us(), self.durable_lsn, kind, active.entry.salt, start
+        data, checksum = encode_with_checksum(
+            payload, lsn, self._wall_us(), self.durable_lsn, kind, active.entry.salt, start
         )
         self.groups += 1
         self.bytes_appended += end - start
@@ -154,7 +154,7 @@ class LogWriter:
         payload, kind, mutations, durable, data, start, lsn = single
         commit = Commit(payload, kind, mutations, durable)
         commit.lsn = lsn
-        self.group = group = Group([commit], data, start, lsn, frame_format.checksum_of(data), durable)
+        self.group = group = Group([commit], data, start, lsn, checksum_of(data), durable)
         self.single = None
         return group
 
@@ -196,7 +196,7 @@ class LogWriter:
         active = self.segments.position.active
         salt, start = active.entry.salt, active.end_bytes
         offset, lsn, checksum, durable = start, self.last_lsn, active.last_checksum, False
-        time_us, durable_lsn = self._clock.wall_us(), self.durable_lsn
+        time_us, durable_lsn = self._wall_us(), self.durable_lsn
         bytes_max = GROUP_BYTES_MAX
         if self._to_take_singly:
             self._to_take_singly -= 1
@@ -213,7 +213,7 @@ class LogWriter:
                 if commit.check is not None:
                     commit.check(lsn, commits)
                 if commit.payload is not None:
-                    data, checksum = frame_format.encode_with_checksum(
+                    data, checksum = encode_with_checksum(
                         commit.payload, lsn + 1, time_us, durable_lsn, commit.kind, salt, offset
                     )
                     parts.append(data)
@@ -352,7 +352,7 @@ class LogWriter:
             StorageError: Recovery will tell what survived.
         """
         active = self.segments.position.active
-        seal = Seal(active, last_lsn=self.last_lsn, time_us=self._clock.wall_us())
+        seal = Seal(active, last_lsn=self.last_lsn, time_us=self._wall_us())
         try:
             seal.carry_out(records_durable=self.durable_lsn == self.last_lsn)
         except OSError as error:
