@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import crc32c
 import pytest
 
 from journalkit.format import frame as frames
@@ -23,6 +24,21 @@ def walked(data: bytes, *, start_bytes: int = 0, salt: int = SALT) -> tuple[list
     found = list(frames.walk(data, start_bytes, BASE, salt, stops))
     [stop] = stops
     return found, stop
+
+
+def test_a_frame_whose_payload_goes_on_behind_the_buffer_is_told_by_its_header() -> None:
+    """Whoever reads on needs to know where it begins, how much of it is wanted, and which record it would be."""
+    data = frame_at(BASE)
+    assert walked(data[:-1]) == ([], Stop(BASE, Fault.SHORT, len(data), 7))
+
+
+@pytest.mark.parametrize(("more", "fault"), [(0, Fault.SHORT), (1, Fault.HEADER)])
+def test_the_greatest_payload_is_wanted_and_a_greater_one_is_none(more: int, fault: Fault) -> None:
+    """To the byte, though the header's checksum is right."""
+    head = bytearray(frame_at(BASE)[:HEADER_BYTES])
+    head[8:12] = (PAYLOAD_BYTES_MAX + more).to_bytes(4, "little")
+    head[:4] = crc32c.crc32c(bytes(head[4:]), (SALT + BASE) & 0xFFFFFFFF).to_bytes(4, "little")
+    assert walked(bytes(head))[1].fault is fault
 
 
 def test_what_is_encoded_comes_back_with_its_place() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import inspect
 import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -243,6 +244,18 @@ def test_a_full_stack_is_the_callers_and_no_damage() -> None:
 
     with contextlib.suppress(RecursionError):
         assert dive() == nested(VALUE_DEPTH_MAX)
+
+
+@pytest.mark.parametrize("room", range(5, 100, 5))
+def test_a_nearly_full_stack_is_the_callers_too(room: int) -> None:
+    """Room for a few calls, and not for the value's levels."""
+    data = CODEC.encode(nested(VALUE_DEPTH_MAX))
+
+    def read_below(frames: int) -> Any:
+        return read_below(frames - 1) if frames else CODEC.decode(data)
+
+    with contextlib.suppress(RecursionError):
+        assert read_below(sys.getrecursionlimit() - len(inspect.stack(0)) - room) == nested(VALUE_DEPTH_MAX)
 
 
 def test_hostile_bytes_in_a_store_are_corruption(tmp_path: Any) -> None:

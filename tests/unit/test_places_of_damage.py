@@ -22,11 +22,13 @@ from journalkit.format.block import (
     find_entry,
     run_of,
 )
+from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
 from journalkit.format.columns import columns
 from journalkit.format.index import IndexBlock, IndexEntry, decode_index, encode_index
 from journalkit.format.keys import KEY_DEPTH_MAX, decode_key
 from journalkit.format.malformed import MalformedError
+from journalkit.format.manifest import HEADER, MAGIC, VERSION, decode_manifest
 
 END_MARK = b"\x50journalkit.ends!"
 BODY = encode_block([run_of([(b"a", b"1"), (b"b", b"22"), (b"c", None)])])
@@ -126,3 +128,17 @@ def test_keys_that_do_not_fill_an_index_are_told_by_where_they_end() -> None:
     body = encode_index(index)
     assert place(lambda: decode_index(body + b"x" + CRC, offset_bytes=500), "keys don't fill") == len(body)
     assert place(lambda: decode_index(body[:-1] + CRC, offset_bytes=500), "keys don't fill") == len(body) - 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [([], "doesn't say what a manifest must"), ({"store": 1}, "doesn't say what a manifest must")],
+    ids=str,
+)
+def test_a_manifest_that_is_none_is_told_by_where_its_body_begins(body: object, reason: str) -> None:
+    """The header is right: what is wrong stands behind it."""
+    data = CborCodec().encode(body)
+    fields = {"magic": MAGIC, "version": VERSION, "reserved": 0, "body_bytes": len(data)}
+    head = HEADER.pack(**fields, body_checksum=checksum(data), header_checksum=0)[:-4]
+    whole = head + checksum(head).to_bytes(4, "little") + data
+    assert place(lambda: decode_manifest(whole), f"the manifest's body {reason}") == len(head) + 4

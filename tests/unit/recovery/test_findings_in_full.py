@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -149,13 +150,28 @@ def test_what_is_whole_of_a_damaged_segment_is_known_too(journal: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_header_of_a_later_version_says_nothing_of_who_it_is(journal: Any, version: int) -> None:
+def test_a_header_of_a_later_version_says_nothing_of_who_it_is(store: Any, version: int) -> None:
     """It may mean something else by every field."""
-    name = journal.segments[0]
-    head = bytearray(journal.read(name)[:SEGMENT_HEADER_BYTES])
-    head[8] = version
-    journal.patch(name, 0, bytes(head[:-4]) + checksum(bytes(head[:-4])).to_bytes(4, "little"))
-    assert (take_census(journal.fs, PLACE)[name].header is None) == (version == 2)
+    for name, size in ((store.segments[0], SEGMENT_HEADER_BYTES), (store.tables[0], HEADER_BYTES)):
+        head = bytearray(store.read(name)[:size])
+        head[8] = version
+        store.patch(name, 0, bytes(head[:-4]) + checksum(bytes(head[:-4])).to_bytes(4, "little"))
+        assert (take_census(store.fs, PLACE)[name].header is None) == (version == 2)
+
+
+def test_a_sector_that_reaches_into_the_next_record_is_one_damage(ward: Any) -> None:
+    """Its second record has the cause of its first, though nothing in what is left of the sector tells."""
+    bed = ward()
+    with journalkit.open_journal(PLACE, fs=bed.fs, codec="raw") as opened:
+        for seed, size in enumerate((1000, 1000, 1000, 950, 950)):
+            if seed == 3:
+                opened.rotate()
+            opened.append(random.Random(seed).randbytes(size))
+    one, other = bed.segments[:2]
+    bed.patch(one, 1024, bed.read(other)[1024:1536])
+    [found] = bed.log()
+    proof = f"at byte 1102 stands what was written for byte 1102 of {other}"
+    assert found == Finding(one, Cause(DamageKind.MISDIRECTED_BLOCK, proof), 112, 2192, (1, 2))
 
 
 def test_a_cut_of_which_nobody_knows_where_the_end_was_is_told_without_it(journal: Any) -> None:
@@ -218,10 +234,10 @@ def test_without_a_manifest_the_next_segment_says_where_one_ended(journal: Any) 
 def test_without_a_manifest_a_segments_own_header_says_with_which_record_it_begins(journal: Any) -> None:
     """The first one that is whole may be a later one."""
     name = journal.segments[0]
-    journal.flip(name, SEGMENT_HEADER_BYTES + 60)
+    journal.patch(name, SEGMENT_HEADER_BYTES + 60, b"garbled")
     journal.remove(names.MANIFEST)
     [found] = look_into(journal.fs, PLACE, take_stock(journal.fs, PLACE))[name]
-    assert (found.cause.kind, found.lost_lsns) == (DamageKind.FLIPPED_BIT, (1, 1))
+    assert (found.cause.kind, found.lost_lsns) == (DamageKind.DAMAGED, (1, 1))
 
 
 def test_without_a_manifest_copies_and_strangers_are_told_by_their_headers(journal: Any, ward: Any) -> None:
