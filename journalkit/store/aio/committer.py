@@ -30,8 +30,8 @@ PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 TELL_MAX: Final = 500
 """How many tasks are told their outcome in one turn of the loop: a few milliseconds of work."""
 
-Handed: TypeAlias = "tuple[list[Commit], list[asyncio.Future[int]]]"
-"""Commits and, at the same places, who waits for them."""
+Handed: TypeAlias = "tuple[list[Commit], list[asyncio.Future[int]], int]"
+"""Commits, at the same places who waits for them, and their bytes."""
 
 
 class Committer:
@@ -48,6 +48,7 @@ class Committer:
         self.waiting: deque[asyncio.Future[None]] = deque()
         self._commits: list[Commit] = []
         self._futures: list[asyncio.Future[int]] = []
+        self._new_bytes = 0
         # Handed over and not told yet, oldest first; the first `_settled` of them have their outcomes.
         self._handed: deque[Handed] = deque()
         self._settled = 0
@@ -87,7 +88,9 @@ class Committer:
         commits.append(commit)
         self._futures.append(future)
         if commit.payload is not None:
-            self.pending_bytes += len(commit.payload)
+            size_bytes = len(commit.payload)
+            self.pending_bytes += size_bytes
+            self._new_bytes += size_bytes
         return future
 
     async def commit(self, commit: Commit) -> int:
@@ -106,9 +109,9 @@ class Committer:
     def _hand_over(self) -> None:
         """Give the thread what came in this turn of the loop."""
         if self._commits:
-            self._handed.append((self._commits, self._futures))
+            self._handed.append((self._commits, self._futures, self._new_bytes))
             self._inbox.put(self._commits)
-            self._commits, self._futures = [], []
+            self._commits, self._futures, self._new_bytes = [], [], 0
 
     # Outcomes
 
@@ -126,27 +129,23 @@ class Committer:
         """Tell tasks their outcomes, in the order of the commits, and the rest of them in the loop's next turn."""
         if not self._settled:
             return
-        commits, futures = self._handed[0]
-        first = self._told
-        last = self._told = min(first + TELL_MAX, len(commits))
-        told_bytes = 0
-        for index in range(first, last):
-            commit, future = commits[index], futures[index]
-            if commit.payload is not None:
-                told_bytes += len(commit.payload)
+        commits, futures, size_bytes = self._handed[0]
+        first, last = self._told, self._told + TELL_MAX
+        for commit, future in zip(commits[first:last], futures[first:last], strict=True):
             if future.done():
                 continue
             if commit.error is None:
                 future.set_result(commit.lsn)
             else:
                 future.set_exception(commit.error)
-        self.pending_bytes -= told_bytes
-        if last == len(commits):
+        self._told = last
+        if last >= len(commits):
             self._handed.popleft()
             self._settled -= 1
             self._told = 0
-        if self.waiting:
-            self._admit()
+            self.pending_bytes -= size_bytes
+            if self.waiting:
+                self._admit()
         if self._settled:
             self._loop.call_soon(self._tell)
 

@@ -14,7 +14,7 @@ from asyncio import _get_running_loop
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from journalkit.errors import ClosedError, ForkedError, JournalError, UsageError
+from journalkit.errors import ClosedError, ForkedError, JournalError, ReadOnlyError, UsageError
 from journalkit.store.aio.committer import Committer
 from journalkit.store.aio.workers import Workers
 from journalkit.store.store import Store
@@ -42,7 +42,7 @@ class Running:
         self.workers = workers
         self.refusal: JournalError | None = None
         # Which tasks are in a transaction of this store.
-        self.in_transaction: set[asyncio.Task[Any]] = set()
+        self.in_transaction: set[asyncio.Task[Any] | None] = set()
         self._closed: asyncio.Future[None] | None = None
         log = store._log
         self.committer = Committer(log, loop) if log is not None else None
@@ -61,8 +61,7 @@ class Running:
         self.require()
         committer = self.committer
         if committer is None:
-            self.store._require_log()  # raises, and says what to do
-            raise AssertionError
+            raise ReadOnlyError(f"{self.store.path} is open for reading only; open it with mode='rw'")
         if self.in_transaction and asyncio.current_task() in self.in_transaction:
             raise UsageError("this task is in a transaction of this store; write through the transaction")
         return committer
@@ -94,7 +93,7 @@ class Running:
         if isinstance(self.store._refusal, ForkedError):
             closed.set_result(None)
         else:
-            threading.Thread(target=self._end, name="journalkit-closer", daemon=True).start()
+            threading.Thread(target=self._end, args=(closed,), name="journalkit-closer", daemon=True).start()
         return closed
 
     def drop(self) -> None:
@@ -109,7 +108,7 @@ class Running:
             self.committer.stop(self.refusal)
         self.workers.stop()
 
-    def _end(self) -> None:
+    def _end(self, closed: asyncio.Future[None]) -> None:
         failure: BaseException | None = None
         try:
             if self.committer is not None:
@@ -119,14 +118,11 @@ class Running:
             failure = error
         self.workers.join(_WORKERS_WAIT_S)
         with suppress(RuntimeError):  # The loop was closed meanwhile.
-            self.loop.call_soon_threadsafe(self._note_end, failure)
+            self.loop.call_soon_threadsafe(self._note_end, closed, failure)
 
-    def _note_end(self, failure: BaseException | None) -> None:
+    def _note_end(self, closed: asyncio.Future[None], failure: BaseException | None) -> None:
         if self.committer is not None:
             self.committer.end(self.store.path)
-        closed = self._closed
-        if closed is None or closed.done():
-            return
         if failure is None:
             closed.set_result(None)
         else:

@@ -77,19 +77,16 @@ class AsyncTransaction(AsyncReads):
         self._running.require_committer()
         if self._inner._is_open:
             raise UsageError("the transaction is open already; make another one")
-        task = asyncio.current_task()
-        if task is not None:
-            self._running.in_transaction.add(task)
+        self._task = asyncio.current_task()
         self._inner.__enter__()
-        self._task = task
+        self._running.in_transaction.add(self._task)
         self.lsn = 0
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._running.in_transaction.discard(self._task)
+        self._running.in_transaction.discard(self._task)
         self._inner.__exit__(kind, error, trace)
         commit = self._host.take()
         if commit is not None:

@@ -255,6 +255,28 @@ def test_a_disk_that_hangs_doesnt_keep_a_close_for_ever(bench: Any, run: Run) ->
     run(main())
 
 
+def test_a_worker_that_hangs_doesnt_keep_a_close_for_ever(bench: Any, run: Run) -> None:
+    """What waits behind it for a worker is refused, and what is in it is left to end by itself."""
+    goes_on = threading.Event()
+
+    async def main() -> None:
+        store = await bench.open()
+        await store.put("a", 1)
+        workers = bench.running(store).workers
+        hanging = [workers.run(goes_on.wait, 20) for _ in range(4)]
+        behind = asyncio.create_task(store.count())
+        await turns()
+        await store.close()
+        assert not any(each.done() for each in hanging)
+        goes_on.set()
+        assert all(await asyncio.gather(*hanging))
+        with pytest.raises(ClosedError):
+            await behind
+        assert await asyncio.to_thread(workers.join, 20)
+
+    run(main())
+
+
 def test_a_scan_ends_with_its_store(bench: Any, run: Run) -> None:
     """Between two chunks, with an error, and not with half of the keys as if they were all."""
 

@@ -124,6 +124,8 @@ def test_writing_past_ones_own_transaction_is_refused(bench: Any, run: Run) -> N
                     await tx.__aenter__()
                 await asyncio.create_task(store.put("b", 1))
                 assert await store.get("b") == 1
+                with pytest.raises(UsageError, match="open already"):
+                    await asyncio.create_task(tx.__aenter__())
             await store.put("a", 1)
             with pytest.raises(UsageError, match="isn't open"):
                 await tx.get("a")
