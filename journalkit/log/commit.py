@@ -108,6 +108,10 @@ class Commit:
         self._bell = bell = Lock()
         bell.acquire()
 
+    def listen_for(self, other: Commit) -> None:
+        """Let who wakes this one wake the waiter of another."""
+        self._bell = other._bell
+
     @property
     def is_waited_for(self) -> bool:
         """Whether a thread sleeps, or will, until this is settled."""

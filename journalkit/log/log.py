@@ -183,17 +183,18 @@ class Log:
             BaseException: An interrupt. Commits with an LSN are complete by then, or will be; the others,
                 which aren't settled, were withdrawn.
         """
-        # The last one's outcome is everybody's, and this one nobody withdraws.
-        barrier = Commit(None, 0, (), durable=False)
+        # Nobody withdraws these: the first hears for all when its turn comes, the outcome of the last is everybody's.
+        first, barrier = (Commit(None, 0, (), durable=False) for _ in range(2))
         try:
-            self._line_up(barrier, commits)
+            self._line_up(barrier, (first, *commits))
         except BaseException:
-            for commit in (*commits, barrier):
+            for commit in (first, *commits, barrier):
                 with suppress(ValueError):
                     self._queue.remove(commit)
             self._complete()
             raise
         finally:
+            first.leave()
             barrier.leave()
 
     def sync(self) -> int:
@@ -216,6 +217,9 @@ class Log:
                 each.settle(self._nested())
             return
         commit.listen()
+        if before:
+            # Whoever leads wakes the first in the queue, to lead on.
+            before[0].listen_for(commit)
         # One call: nobody comes in between, and an interrupt finds all of them or none.
         self._queue.extend((*before, commit))
         while not commit.settled:

@@ -257,13 +257,19 @@ def test_a_disk_that_hangs_doesnt_keep_a_close_for_ever(bench: Any, run: Run) ->
 
 def test_a_worker_that_hangs_doesnt_keep_a_close_for_ever(bench: Any, run: Run) -> None:
     """What waits behind it for a worker is refused, and what is in it is left to end by itself."""
-    goes_on = threading.Event()
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+
+    def hang() -> bool:
+        begun.release()
+        return goes_on.wait(20)
 
     async def main() -> None:
         store = await bench.open()
         await store.put("a", 1)
         workers = bench.running(store).workers
-        hanging = [workers.run(goes_on.wait, 20) for _ in range(4)]
+        hanging = [workers.run(hang) for _ in range(4)]
+        for _ in hanging:
+            assert await asyncio.to_thread(begun.acquire, timeout=20)
         behind = asyncio.create_task(store.count())
         await turns()
         await store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -105,6 +106,43 @@ def test_called_by_the_leader_itself_it_refuses(bench: Maker, new_record: Maker)
     log.put(b"a", check=nested)
     assert outcomes(inner) == [UsageError, UsageError]
     assert log.visible == {1: b"a"}
+
+
+def test_they_are_woken_when_another_leader_is_done(
+    bench: Maker, new_record: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a thread's fsync and before another's: nobody is left to look again by itself, now and then."""
+    monkeypatch.setattr("journalkit.log.log._WAIT_S", 60.0)
+    log = bench(fs=MemoryFileSystem())
+    begun, goes_on = threading.Event(), threading.Event()
+    file = log.log.position.active.file
+
+    def slow() -> None:
+        begun.set()
+        assert goes_on.wait(10)
+
+    file.sync_data = slow
+    commits = [new_record(b"%d" % index, durable=True) for index in range(5)]
+    works: list[Callable[[], Any]] = [
+        lambda: log.put(b"leader", durable=True),
+        lambda: log.log.commit_all(commits),
+        lambda: log.put(b"last", durable=True),
+    ]
+    threads = []
+    for length, work in zip((0, 7, 8), works, strict=True):
+        threads.append(threading.Thread(target=work, daemon=True))
+        threads[-1].start()
+        assert begun.wait(10)
+        until = time.monotonic() + 10
+        while len(log.log._queue) < length:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+    goes_on.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert outcomes(commits) == [2, 3, 4, 5, 6]
+    assert log.visible[7] == b"last"
 
 
 def test_interrupted_while_waiting_it_withdraws_what_has_no_place(
