@@ -31,7 +31,7 @@ class Options:
         fold_bytes_min: The log tail is folded for its size when it has this many bytes.
         fold_ratio: Deltas are merged into the base when they have this many times its bytes or entries; 0: always.
         segment_bytes_max: A segment is rotated when it reaches this size.
-        cache_bytes: Memory for what was read from tables: half for blocks, half for hot values.
+        cache_bytes: Memory for what was read: blocks of tables, and single values that are read again.
     """
 
     sync: Sync = "always"

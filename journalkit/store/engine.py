@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from journalkit.clock import Clock
 from journalkit.format.manifest import Manifest
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
-from journalkit.options import Options
+from journalkit.options import MIB, Options
 from journalkit.recovery.replay import Replay
 from journalkit.recovery.report import RecoveryReport
 from journalkit.recovery.writer import Opened, OpenRequest, open_for_writing
@@ -22,6 +22,7 @@ from journalkit.store.compactor import REPLAY_BYTES_PER_S, Compactor
 from journalkit.store.layers import Layers
 
 _MEASURABLE_BYTES = 4_000_000
+_ENOUGH_BYTES = 8 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,23 @@ class Engine:
     seen_durable_lsn: int
 
 
+def shares(cache_bytes: int) -> tuple[int, int]:
+    """Return how much memory blocks get, and how much hot values.
+
+    Half each of a little: blocks of the index have to fit. Of more, blocks need
+    less, since the system's own cache stands behind them, and a hot value is
+    what was asked for and nothing beside it.
+    """
+    block_bytes = min(cache_bytes // 2, max(cache_bytes // 4, _ENOUGH_BYTES))
+    return block_bytes, cache_bytes - block_bytes
+
+
 def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
     """Open or create a store as its only writer; raises as `recovery.writer.open_for_writing` does."""
-    cache = BlockCache(options.cache_bytes // 2)
+    block_bytes, hot_bytes = shares(options.cache_bytes)
+    cache = BlockCache(block_bytes)
     replay = Replay(path)
-    layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
+    layers = Layers(clock, hot_bytes=hot_bytes)
     opened = open_for_writing(fs, path, request, cache, clock, replay, layers)
     layers.load(replay.entries, opened.tables, lsn=opened.log.last_lsn, payload_bytes=replay.payload_bytes)
     # From here on the tables are the layers': held here too, a pruned one would keep its room until the close.
@@ -77,8 +90,9 @@ def open_writer(fs: FileSystem, path: str, request: OpenRequest, options: Option
 
 def open_reader(fs: ReadableFileSystem, path: str, request: OpenRequest, options: Options, clock: Clock) -> Engine:
     """Look at a store beside whoever writes it; raises as `runtime.request.open_to_read` does."""
-    cache = BlockCache(options.cache_bytes // 2)
+    block_bytes, hot_bytes = shares(options.cache_bytes)
+    cache = BlockCache(block_bytes)
     found, report, replay = open_to_read(fs, path, request, cache, clock, lambda: Replay(path))
-    layers = Layers(clock, hot_bytes=options.cache_bytes // 2)
+    layers = Layers(clock, hot_bytes=hot_bytes)
     layers.load(replay.entries, found.snapshot.tables, lsn=report.last_lsn, payload_bytes=replay.payload_bytes)
     return Engine(path, options, layers, cache, report, lambda: found.manifest, clock, None, found.plan.durable_lsn)

@@ -48,6 +48,11 @@ PATIENCE: Final = 4
 more is read in turn than there is room for, most of what is here stays, instead of going just before it is wanted."""
 
 
+_SHARED: Final = frozenset({None, False, True, "", *map(chr, range(128)), *range(2, 257)})
+_TYPES_OF_SHARED: Final = frozenset(map(type, _SHARED))
+"""Values of which Python has one for all, and their types: no others are looked up, some have no hash."""
+
+
 class Slot:
     """A key's place. `value` is None until it is filled; `inner` is None for a value that can't be changed."""
 
@@ -205,7 +210,7 @@ def keepsake(value: Value) -> tuple[Value, Inner | None, int] | None:
     """
     kind = type(value)
     if kind in IMMUTABLE:
-        return value, None, getsizeof(value)
+        return value, None, _leaves_bytes((value,))
     if kind is dict:
         kept: Any = {intern(key) if type(key) is str else key: child for key, child in value.items()}
         children, items = kept.values(), kept.items()
@@ -214,12 +219,12 @@ def keepsake(value: Value) -> tuple[Value, Inner | None, int] | None:
         children, items = kept, enumerate(value)
     elif kind is tuple or kind is frozenset:
         is_flat = IMMUTABLE.issuperset(map(type, value))
-        return (value, None, getsizeof(value) + sum(map(getsizeof, value))) if is_flat else None
+        return (value, None, getsizeof(value) + _leaves_bytes(value)) if is_flat else None
     else:
         return None
     size_bytes = getsizeof(kept)
     if IMMUTABLE.issuperset(map(type, children)):
-        return kept, (), size_bytes + sum(map(getsizeof, children))
+        return kept, (), size_bytes + _leaves_bytes(children)
     inner = []
     for at, child in list(items):
         copied = keepsake(child)
@@ -230,3 +235,8 @@ def keepsake(value: Value) -> tuple[Value, Inner | None, int] | None:
         if deeper is not None:
             inner.append((at, deeper))
     return kept, tuple(inner), size_bytes
+
+
+def _leaves_bytes(values: Iterable[Value]) -> int:
+    """Return about what values in a container take, not counting those of which Python has one for all."""
+    return sum(getsizeof(value) for value in values if type(value) not in _TYPES_OF_SHARED or value not in _SHARED)

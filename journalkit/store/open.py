@@ -66,7 +66,7 @@ def open_store(
         fold_ratio: Merge what folds wrote into the base when it has this many times
             the base's bytes or entries; 0: at each fold, which writes everything anew.
         segment_bytes_max: Rotate a log segment at this size.
-        cache_bytes: Memory for what was read from the snapshot, as blocks and as single entries.
+        cache_bytes: Memory for what was read: blocks of the snapshot, and single values that are read again.
         metadata: Stored with a new store; a mapping of str to CBOR values.
         trust_filesystem: Name the type of a network or FUSE file system to write there all the same.
         check_all: Check every byte of log and snapshot before opening, and fall
