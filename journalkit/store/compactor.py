@@ -43,6 +43,8 @@ _EMERGENCY_SNAPSHOTS = 1
 _YIELD_S = 0.000_05
 _STRETCH_S = 0.000_25
 """How long a fold works at a time: what a writer that comes back from its fsync may have to wait for it."""
+_STRETCH_MAX_S = 0.005
+"""How long at most, where writers outrun the fold: longer than this the interpreter lets nobody work."""
 
 _log = logging.getLogger("journalkit.compactor")
 
@@ -253,8 +255,13 @@ class Compactor:
 
     def _step(self) -> None:
         # Letting go costs as much as a block's merge, and on a busy machine a turn of all others.
-        if self._clock.monotonic_s() - self._let_go_s >= _STRETCH_S or self._cancelled:
+        if self._cancelled or self._clock.monotonic_s() - self._let_go_s >= self._stretch_s():
             self._pace()
+
+    def _stretch_s(self) -> float:
+        """Return how long to work at a time: the longer, the more the writers are ahead, which slows them down."""
+        folds_ahead = self._layers.waiting_bytes / self._options.fold_bytes_min
+        return min(_STRETCH_MAX_S, _STRETCH_S * max(1.0, folds_ahead * folds_ahead))
 
     def _pace(self) -> None:
         # Lets go of the interpreter: a writer back from its fsync would else wait for a thread switch, 5 ms each time.

@@ -115,6 +115,11 @@ class Layers:
         """About how much memory the entries of memtables take, not counting what Python adds."""
         return self.active.payload_bytes + sum(memtable.payload_bytes for memtable in self.frozen)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What of `unfolded_bytes` no fold is working on."""
+        return sum(memtable.payload_bytes for memtable in (self.active, *self.frozen) if not memtable.folding)
+
     # Reads
 
     def get(self, key: bytes) -> bytes | Absent | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from directories import PLACE, Files, Maker, flipped, patched
 from format_1 import DELTA, EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
+from layered import store_deltas
 
 from journalkit.format import manifest as manifest_format
 from journalkit.format.checksum import checksum
@@ -88,20 +89,6 @@ def store_folded(seed: int, *, is_closed: bool = True) -> Files:
 def store_folded_killed(seed: int) -> Files:
     """The same, not closed: every record was synced."""
     return store_folded(seed, is_closed=False)
-
-
-def store_deltas(seed: int) -> Files:
-    """A base, two deltas on it, two snapshots that share tables, and a tail."""
-    maker = Maker(seed)
-    with maker.store(fold_bytes_min=1, fold_ratio=1000.0) as store:
-        store.update({f"k{number:02}": number for number in range(20)})
-        store.compact()
-        for number in (1, 3):
-            store[f"k{number:02}"] = "changed"
-            del store[f"k{number + 1:02}"]
-            store.compact()
-        store["k19"] = "tail"
-    return maker.files()
 
 
 def store_torn_tail(seed: int) -> Files:
@@ -348,11 +335,6 @@ def truncated_table(seed: int) -> Files:
     return files
 
 
-def flipped_in(files: Files, name: str) -> Files:
-    """Return the files with one bit of one turned over."""
-    return {**files, name: flipped(files[name], 100)}
-
-
 MAKERS: dict[str, Callable[[int], Files]] = {
     "store-empty": store_empty,
     "store-all-values": store_all_values,
@@ -392,8 +374,8 @@ MAKERS: dict[str, Callable[[int], Files]] = {
     "foreign-manifest": foreign_manifest,
     "store-msgpack-codec": lambda seed: store_all_values(seed, "msgpack"),
     "store-deltas": store_deltas,
-    "damaged-delta": lambda seed: flipped_in(store_deltas(seed), DELTA),
-    "damaged-base": lambda seed: flipped_in(store_deltas(seed), OLDER_TABLE),
+    "damaged-delta": lambda seed: store_deltas(seed, DELTA),
+    "damaged-base": lambda seed: store_deltas(seed, OLDER_TABLE),
 }
 
 

@@ -180,6 +180,24 @@ def test_a_full_fold_of_what_is_one_table_already_does_nothing(bench: Bench) -> 
         assert store[1] == 3
 
 
+def test_who_outruns_the_fold_is_slowed_by_it(bench: Bench) -> None:
+    """Else memory and log grow for as long as it lasts; a fold that keeps up lets go as often as it can."""
+    store = bench.open(fold_bytes_min=1000)
+    compactor = bench.compactor(store)
+    stretches = []
+    store["folded"] = b"x" * 20_000
+    folded = store._layers.begin_fold()
+    for _ in range(6):
+        stretches.append(round(compactor._stretch_s() * 1e6))
+        store["a"] = b"x" * 979
+    assert 5_900 <= store._layers.waiting_bytes <= 6_000
+    assert store._layers.unfolded_bytes > 20_000
+    assert stretches == [250, 250, *stretches[2:5], 5000]
+    assert 900 <= stretches[2] <= 1000
+    assert stretches == sorted(stretches)
+    store._layers.abandon_fold(folded)
+
+
 # Damage
 
 
