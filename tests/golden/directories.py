@@ -47,6 +47,15 @@ class Maker:
         """Write over part of a file, behind the store's back."""
         self.fs.open_write(f"{PLACE}/{name}").pwrite(data, at)
 
+    def after_crash(self) -> Maker:
+        """Return what the next process finds: the same files, no handle, no lock."""
+        after = Maker(0)
+        after.clock = self.clock
+        after.fs.make_directory(PLACE)
+        for name, data in self.files().items():
+            after.fs.create(f"{PLACE}/{name}").pwrite(data, 0)
+        return after
+
     def content_end(self, name: str) -> int:
         """Return where a file's zeros begin."""
         return len(self.files()[name].rstrip(b"\0"))
@@ -60,6 +69,11 @@ def _trimmed(data: bytes) -> bytes:
 def flipped(data: bytes, at: int) -> bytes:
     """Return the bytes with one bit turned over."""
     return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+
+
+def flipped_in(files: Files, name: str) -> Files:
+    """Return the files with one bit of one turned over."""
+    return {**files, name: flipped(files[name], 100)}
 
 
 def patched(data: bytes, at: int, part: bytes) -> bytes:

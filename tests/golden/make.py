@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from directories import PLACE, Files, Maker, flipped, patched
+from directories import Files, Maker, flipped, flipped_in, patched
 from format_1 import DELTA, EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
 from layered import store_deltas
 
@@ -131,22 +131,12 @@ def store_recovered_twice(seed: int) -> Files:
     store.put("c", "torn", sync="never")
     name = "log-0000000000000001.jks"
     maker.change(name, maker.content_end(name) - 10, bytes(10))
-    crashed = _after_crash(maker)
+    crashed = maker.after_crash()
     with crashed.store() as store:
         store["d"] = 4
     with crashed.store() as store:
         store["e"] = 5
     return crashed.files()
-
-
-def _after_crash(maker: Maker) -> Maker:
-    """Return what the next process finds: the same files, no handle, no lock."""
-    after = Maker(0)
-    after.clock = maker.clock
-    after.fs.make_directory(PLACE)
-    for name, data in maker.files().items():
-        after.fs.create(f"{PLACE}/{name}").pwrite(data, 0)
-    return after
 
 
 def journal_empty(seed: int) -> Files:
