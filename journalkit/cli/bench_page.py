@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -68,9 +69,11 @@ def _verdict(verdict: Verdict) -> Cell:
 
 
 def _everybody(rows: Sequence[Row]) -> Grid:
-    """Return the grid of all ratios: a line for each row, a column for each who takes part in a row for all."""
+    """Return the grid of all ratios: a line for each row, a column for each who takes part in rows for all."""
     open_to_all = [row.contest for row in rows if row.contest is not None and row.against == BEST_PEER]
-    names = list(dict.fromkeys(other.name for contest in open_to_all for other in contest.others))
+    times = Counter(other.name for contest in open_to_all for other in contest.others)
+    # A route that one row alone has would be a column of one cell; its figures are in the JSON.
+    names = [name for name, count in times.items() if count > 1 or len(open_to_all) == 1]
     lines: list[tuple[str, ...]] = []
     for row in rows:
         ratios = {other.name: other for other in row.contest.others} if row.contest else {}
