@@ -47,8 +47,8 @@ STORE = (
 
 # What Python can't await has a verb of its own: `count` for len, `contains` for in.
 ASYNC_STORE = (
-    "put delete write update transaction transact edit modify scan keys values items get contains count pop popitem "
-    "setdefault clear view sync compact statistics check close offsets "
+    "put delete write update transaction transact edit modify scan keys values items get get_many contains count pop "
+    "popitem setdefault clear view sync compact statistics check close offsets "
     "lsn durable_lsn snapshot_lsn pruned_lsn epoch uuid path recovery_report"
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from journalkit.format.block import Entry
@@ -18,7 +18,7 @@ from journalkit.format.columns import Columns
 from journalkit.format.keys import USER_FIRST, encode_key
 from journalkit.snapshot.batches import Batches, ColumnsBatch
 from journalkit.store.aio.workers import Workers
-from journalkit.store.reading import Decoder, check_limit, encoded_range
+from journalkit.store.reading import Decoder, OrderedReads, check_limit, encoded_range
 from journalkit.types import ABSENT, Absent, Key, Value
 
 CHUNK_FIRST: Final = 32
@@ -36,6 +36,10 @@ class AsyncReads(ABC):
     @abstractmethod
     def _require_workers(self) -> Workers:
         """Return who may wait for the disk. Raises UsageError if this can't be used, or not from here."""
+
+    @abstractmethod
+    async def _source(self) -> OrderedReads:
+        """Return what is read, for a worker."""
 
     @abstractmethod
     async def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
@@ -67,6 +71,16 @@ class AsyncReads(ABC):
         if encoded is None or encoded is ABSENT:
             return ABSENT
         return self._values.value(key, encoded)
+
+    async def get_many(self, keys: Iterable[Key]) -> dict[Key, Value]:
+        """Return copies of the values of those keys that are there, all from one moment, in the order of `keys`.
+
+        Raises:
+            UsageError: Something isn't a key.
+            CorruptionError: A block that would hold one of them is damaged.
+        """
+        workers, wanted = self._require_workers(), list(keys)
+        return await workers.run((await self._source()).get_many, wanted)
 
     async def contains(self, key: Key) -> bool:
         """Whether the key is there."""

@@ -195,6 +195,9 @@ class AsyncStore(AsyncUpdates):
         # There it also becomes hot, if it is asked for again.
         return await running.workers.run(running.store.get, key, ABSENT) if value is UNSET else value
 
+    async def _source(self) -> Store:
+        return self._require().store
+
     async def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
         running = self._require()
         found = running.store._layers.get_in_memory(encoded_key)

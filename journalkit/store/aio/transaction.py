@@ -110,6 +110,10 @@ class AsyncTransaction(AsyncReads):
                 inner._base = base
         return base
 
+    async def _source(self) -> Transaction:
+        await self._base()
+        return self._inner
+
     async def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
         workers = self._require_workers()
         own: bytes | Absent | None = self._inner._writes.get(encoded_key, ABSENT)
@@ -158,6 +162,19 @@ class AsyncTransaction(AsyncReads):
             return value
         self[key] = default
         return default
+
+    async def popitem(self) -> tuple[Key, Value]:
+        """Remove and return the last key and its value; KeyError if there is none."""
+        last = [item async for item in self.scan(reverse=True, limit=1)]
+        if not last:
+            raise KeyError("popitem(): the store is empty")
+        await self.delete(last[0][0])
+        return last[0]
+
+    async def clear(self) -> None:
+        """Remove every key that is there when the transaction reads."""
+        for key in [key async for key in self]:
+            await self.delete(key)
 
     @property
     def offsets(self) -> AsyncTransactionOffsets:

@@ -72,6 +72,9 @@ class AsyncView(AsyncReads):
         self._running.require()
         return self._running.workers
 
+    async def _source(self) -> View:
+        return self._taken()
+
     async def _encoded(self, encoded_key: bytes) -> bytes | Absent | None:
         workers, state = self._require_workers(), self._taken()._frozen()
         found = state.get_in_memory(encoded_key)

@@ -41,12 +41,31 @@ def test_it_reads_its_own_writes_and_commits_once(bench: Any, run: Run) -> None:
                 assert await tx.offsets.all() == {"in": 10}
                 assert [item async for item in tx.scan()] == [("a", 1), ("c", 3), ("d", 4), ("f", 6), ("g", 7)]
                 assert await tx.count() == 5
+                assert await tx.get_many(["g", "b", "a"]) == {"g": 7, "a": 1}
+                assert await tx.popitem() == ("g", 7)
                 assert store.lsn == 1
                 assert "open" in repr(tx)
                 assert "offsets" in repr(tx.offsets)
             assert (tx.lsn, store.lsn) == (2, 2)
             assert await store.offsets() == {"in": 10}
             assert await store.get("c") == 3
+
+    run(main())
+
+
+def test_clear_takes_all_that_it_sees(bench: Any, run: Run) -> None:
+    """Its own writes too, and what comes later in the block stays."""
+
+    async def main() -> None:
+        async with bench.open() as store:
+            await store.update({"a": 1, "b": 2})
+            async with store.transaction() as tx:
+                tx["c"] = 3
+                await tx.clear()
+                with pytest.raises(KeyError):
+                    await tx.popitem()
+                tx["d"] = 4
+            assert [item async for item in store.items()] == [("d", 4)]
 
     run(main())
 

@@ -215,6 +215,7 @@ def test_reads_go_below_the_memory(bench: Any, run: Run) -> None:
             assert await store.get(5) == [5]
             assert await store.get(7) is None
             assert await store.get(1000) is None
+            assert await store.get_many([9, 7, 1000, 8]) == {9: [9], 8: [8]}
             assert [item async for item in store.scan()] == expected[:7] + expected[8:]
             await store.check()
             counts = await store.statistics()
@@ -239,6 +240,7 @@ def test_a_view_doesnt_change(bench: Any, run: Run) -> None:
                 assert view.lsn == 2
                 assert await view["z"] == 1
                 assert await view.get(3) == [3]
+                assert await view.get_many([4, "nobody"]) == {4: [4]}
                 assert [item async for item in view.scan()] == [*expected, ("z", 1)]
                 assert await view.offsets() == {"in": 1}
                 assert "LSN 2" in repr(view)
