@@ -232,6 +232,12 @@ def test_malformed_bytes_are_told(name: str) -> None:
     assert len(caught.value.reason) <= 200
 
 
+def test_bytes_behind_an_extension_item_are_told_in_the_librarys_words() -> None:
+    """Which is all that is known of them."""
+    with pytest.raises(MalformedError, match="trailing characters"):
+        CODEC.decode(CODEC.encode(frozenset({1})) + b"\0")
+
+
 def test_a_full_stack_is_the_callers_and_no_damage() -> None:
     """A sound value read at the end of Python's stack must not be called corrupt."""
     data = CODEC.encode(nested(VALUE_DEPTH_MAX))
