@@ -71,11 +71,6 @@ def flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
 
 
-def flipped_in(files: Files, name: str) -> Files:
-    """Return the files with one bit of one turned over."""
-    return {**files, name: flipped(files[name], 100)}
-
-
 def patched(data: bytes, at: int, part: bytes) -> bytes:
     """Return the bytes with a part of them written over."""
     return data[:at] + part + data[at + len(part) :]

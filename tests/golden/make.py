@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from directories import Files, Maker, flipped, flipped_in, patched
+from directories import Files, Maker, flipped, patched
 from format_1 import DELTA, EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
 from layered import store_deltas
 
