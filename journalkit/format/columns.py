@@ -44,6 +44,13 @@ def columns(block: bytes, low: int, high: int) -> Columns:
 
     Raises MalformedError where an entry doesn't lie in it, or isn't above the one before.
     """
+    shape = _shape(block)
+    if shape is not None and low < high:
+        start, key_bytes, value_bytes = shape
+        size = key_bytes + value_bytes
+        pairs = struct.iter_unpack(f"{key_bytes}s{value_bytes}s", block[start + low * size : start + high * size])
+        found, contents = zip(*pairs, strict=True)
+        return _ordered(Columns(list(found), list(contents)))
     limit = len(block) - CRC_BYTES
     (at,) = _PLACE.unpack_from(block, low * ROW_BYTES)
     keys: list[bytes] = []
@@ -59,9 +66,25 @@ def columns(block: bytes, low: int, high: int) -> Columns:
             raise MalformedError("an entry's key doesn't fit it", min(at, limit))
         keys.append(block[at:middle])
         at = end
-    if not _ascend(keys):
+    return _ordered(Columns(keys, values))
+
+
+def _ordered(found: Columns) -> Columns:
+    if not _ascend(found.keys):
         raise MalformedError("keys in a block don't ascend")
-    return Columns(keys, values)
+    return found
+
+
+def _shape(block: bytes) -> tuple[int, int, int] | None:
+    """Return where entries begin, and the bytes of each one's key and value, if all have the same; else None."""
+    count, start = block_shape(block)
+    key_bytes, first_end = _ROW.unpack_from(block, START_BYTES)
+    size = first_end - start
+    if not 0 < key_bytes <= min(size, KEY_BYTES_MAX) or start + count * size != len(block) - CRC_BYTES:
+        return None
+    if block[START_BYTES : START_BYTES + count * ROW_BYTES] != _rows(count, key_bytes, size):
+        return None
+    return start, key_bytes, size - key_bytes
 
 
 def same_sized_items(
@@ -71,13 +94,11 @@ def same_sized_items(
 
     `is_ordered` says that the block gave an answer before: its keys ascend, all of them were looked at then.
     """
-    count, start = block_shape(block)
-    key_bytes, first_end = _ROW.unpack_from(block, START_BYTES)
-    size, value_bytes = first_end - start, first_end - start - key_bytes
-    if not 0 < key_bytes <= min(size, KEY_BYTES_MAX) or start + count * size != len(block) - CRC_BYTES:
+    shape = _shape(block)
+    if shape is None or low == high:
         return None
-    if block[START_BYTES : START_BYTES + count * ROW_BYTES] != _rows(count, key_bytes, size):
-        return None
+    start, key_bytes, value_bytes = shape
+    size = key_bytes + value_bytes
     entries = block[start + low * size : start + high * size]
     tag, head = entries[0], bytes_head(codec.encode, value_bytes)
     if head is None or tag not in (STR, BYTES):
@@ -85,8 +106,7 @@ def same_sized_items(
     fixed = ((0, tag), *enumerate(head, key_bytes))
     if not _all_have(entries, size, fixed) or not (is_ordered or _keys_ascend(block, start, key_bytes, value_bytes)):
         return None
-    shape = f"x{key_bytes - 1}s{len(head)}x{value_bytes - len(head)}s"
-    items = list(struct.iter_unpack(shape, entries))
+    items = list(struct.iter_unpack(f"x{key_bytes - 1}s{len(head)}x{value_bytes - len(head)}s", entries))
     if tag == BYTES:
         return items
     try:

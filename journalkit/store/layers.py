@@ -77,7 +77,9 @@ class Frozen:
     ) -> Batches:
         """Yield what `scan` does in batches, from the end if in reverse."""
         sources: list[MemTable | Table] = [*(memtable for memtable in self.memtables if memtable.entries), *self.tables]
-        layers = [each.batches(start, stop, reverse=reverse, first_entries=first_entries) for each in sources]
+        # Of several layers one may have most of what is asked for, and nobody knows which.
+        first = first_entries if len(sources) == 1 else min(first_entries, FIRST_ENTRIES)
+        layers = [each.batches(start, stop, reverse=reverse, first_entries=first) for each in sources]
         merged = merge_batches(layers, reverse=reverse)
         return told(merged) if self.tables else merged
 

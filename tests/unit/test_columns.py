@@ -56,6 +56,9 @@ def test_entries_of_one_shape_are_what_they_are_one_by_one(
     high = data.draw(st.integers(1, count))
     low = data.draw(st.integers(0, high - 1))
     expected = plainly(block, low, high, codec)
+    entries = list(decode_block(block).items())
+    assert list(zip(*columns(block, low, high), strict=True)) == entries[low:high]
+    assert columns(block, low, low) == ([], [])
     for is_ordered in (False, True):
         items = same_sized_items(block, low, high, codec, is_ordered=is_ordered)
         assert items is None or items == expected
@@ -108,14 +111,15 @@ def test_nonsense_in_the_rows_takes_a_closer_look() -> None:
 
 def test_keys_that_do_not_ascend_are_noticed_once() -> None:
     """A scan must not show keys out of order; that they are in order is noted with the block."""
-    block = encode_block([run_of([(b"\x30a", b"\x41x"), (b"\x30c", b"\x41y"), (b"\x30b", b"\x41z")])]) + bytes(
-        CRC_BYTES
-    )
+    entries = [(b"\x30a", b"\x41x"), (b"\x30c", b"\x41y"), (b"\x30b", b"\x41z")]
+    block = encode_block([run_of(entries)]) + bytes(CRC_BYTES)
     for low, high in ((0, 3), (0, 2)):
         assert same_sized_items(block, low, high, CborCodec(), is_ordered=False) is None
     assert same_sized_items(block, 0, 3, CborCodec(), is_ordered=True) == [(b"a", b"x"), (b"c", b"y"), (b"b", b"z")]
-    with pytest.raises(MalformedError, match="ascend"):
-        columns(block, 0, 3)
+    for others in ((), ((b"\x30d", b"longer"),)):
+        block = encode_block([run_of([*entries, *others])]) + bytes(CRC_BYTES)
+        with pytest.raises(MalformedError, match="ascend"):
+            columns(block, 0, 3)
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
