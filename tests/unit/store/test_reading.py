@@ -13,6 +13,7 @@ from journalkit.errors import CorruptionError, ForkedError, JournalError, Storag
 from journalkit.format.keys import Keyspace, encode_key
 from journalkit.runtime import lifecycle
 from journalkit.store.failures import unreadable
+from tests.unit.store.conftest import Bench
 
 
 @pytest.mark.parametrize("folded", [False, True])
@@ -82,3 +83,23 @@ def test_check_finds_lsns_that_are_out_of_order(store: journalkit.Store, monkeyp
     monkeypatch.setattr(type(store), "durable_lsn", 0)
     with pytest.raises(JournalError, match="a bug in journalkit"):
         store.check()
+
+
+@pytest.mark.parametrize("codec", ["cbor", "msgpack", "raw"])
+@pytest.mark.parametrize("key_type", [str, bytes])
+def test_entries_of_one_shape_scan_as_others_do(bench: Bench, codec: str, key_type: type) -> None:
+    """They are found in one step, from tables; beside a newer entry they are merged like all others."""
+    numbers = range(600)
+    keys = [f"{number:06}" if key_type is str else b"%06d" % number for number in numbers]
+    expected = {key: b"%03d" % number * 20 for key, number in zip(keys, numbers, strict=True)}
+    store = bench.open(sync="never", codec=codec)
+    store.update(expected)
+    store.compact()
+    for turn in range(3):
+        assert list(store.items()) == list(expected.items())
+        assert list(store.scan(reverse=True)) == list(expected.items())[::-1]
+        assert list(store.scan(keys[7], keys[590], limit=300)) == list(expected.items())[7:307]
+        if turn == 1:
+            store[keys[300]] = expected[keys[300]] = b"newer"
+            del store[keys[301]], expected[keys[301]]
+    assert len(store) == len(expected) == 599
