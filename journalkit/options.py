@@ -41,7 +41,7 @@ class Options:
     max_recovery_s: float = 10.0
     max_age_s: float = 3600.0
     fold_bytes_min: int = 8 * MIB
-    fold_ratio: float = 0.5
+    fold_ratio: float = 0.4
     segment_bytes_max: int = 64 * MIB
     cache_bytes: int = 64 * MIB
 

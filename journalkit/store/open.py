@@ -34,7 +34,7 @@ def open_store(
     max_recovery: Duration = 10.0,
     max_age: Duration = timedelta(hours=1),
     fold_bytes_min: int = 8 * MIB,
-    fold_ratio: float = 0.5,
+    fold_ratio: float = 0.4,
     segment_bytes_max: int = 64 * MIB,
     cache_bytes: int = 64 * MIB,
     metadata: Mapping[str, Any] | None = None,
