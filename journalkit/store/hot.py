@@ -223,10 +223,14 @@ def keepsake(value: Value) -> tuple[Value, Inner | None, int] | None:
     else:
         return None
     size_bytes = getsizeof(kept)
-    if IMMUTABLE.issuperset(map(type, children)):
-        return kept, (), size_bytes + _leaves_bytes(children)
+    leaves = [child for child in children if type(child) in IMMUTABLE]
+    size_bytes += _leaves_bytes(leaves)
+    if len(leaves) == len(kept):
+        return kept, (), size_bytes
     inner = []
     for at, child in list(items):
+        if type(child) in IMMUTABLE:
+            continue
         copied = keepsake(child)
         if copied is None:
             return None
