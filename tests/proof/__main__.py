@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registry import NAMES, proof
 from report import shortfalls, summary, write_report
-from runner import Result, Results, Run, as_json, command_of, run_units
+from runner import Result, Results, Run, as_json, command_of, last_words, run_units
 from units import Unit
 
 import journalkit
@@ -47,8 +47,7 @@ def main() -> int:
     if args.command == "unit":
         return repeat(args)
     if args.command == "report":
-        results = [result for path in args.results for result in Results(path)]
-        return write_report(results, args.write)
+        return write_report(last_words(result for path in args.results for result in Results(path)), args.write)
     return run_all(args)
 
 

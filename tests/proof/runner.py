@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -75,12 +75,17 @@ class Results:
 
     def of(self, run: Run) -> list[Result]:
         """Return what one run came to so far, the last line of each unit."""
-        return list({(result.proof, result.unit): result for result in self if result.run == run}.values())
+        return last_words(result for result in self if result.run == run)
 
     def add(self, result: Result) -> None:
         """Append a line."""
         with self._guard, self._path.open("a") as file:
             file.write(json.dumps(asdict(result)) + "\n")
+
+
+def last_words(results: Iterable[Result]) -> list[Result]:
+    """Return the last result of each unit: one that failed, was mended and run again is there twice."""
+    return list({(result.run, result.proof, result.unit): result for result in results}.values())
 
 
 def run_units(

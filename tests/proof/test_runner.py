@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_each_unit_answers_with_its_counts(here: Path) -> None:
     first, second = ran(here, "a", "b")
     assert (first.counts, first.failures, second.counts) == ({"things": 5}, [], {"things": 5})
     assert report.sums([first, second], "made-up") == {"things": 10}
+
+
+def test_a_unit_that_was_mended_and_run_again_counts_once(here: Path, tmp_path: Path) -> None:
+    """The report summed both runs of it, and its failure stayed."""
+    results = runner.Results(tmp_path / "results.jsonl")
+    for name in ("fails", "a", "fails"):
+        results.add(ran(here, name)[0])
+    results.add(replace(ran(here, "fails")[0], failures=[]))
+    kept = runner.last_words(results)
+    assert report.sums(kept, "made-up") == {"things": 10}
+    assert not any(result.failures for result in kept)
 
 
 def test_a_unit_that_fails_hangs_or_dies_is_a_failure_with_what_it_said(here: Path) -> None:
