@@ -86,7 +86,7 @@ class Compactor:
         self._clock = clock
         self._options = options
         self._replay_bytes_per_s = replay_bytes_per_s
-        self._folding = Folding(fs, directory, keeper.current.store, cache, self._pace, self._step)
+        self._cache = cache
         self._one_at_a_time = threading.Lock()
         self._cancelled = False
         self._not_before_s = self._let_go_s = 0.0
@@ -251,7 +251,10 @@ class Compactor:
 
     def _write_table(self, folded: Frozen, merged_count: int) -> Table:
         salt = int.from_bytes(self._clock.random_bytes(4), "little")
-        return self._folding.write(folded, merged_count, number=self._keeper.current.next_table, salt=salt)
+        manifest = self._keeper.current
+        # Made for one fold: kept, it and this would hold each other, and a store that is dropped its tables with them.
+        folding = Folding(self._fs, self._directory, manifest.store, self._cache, self._pace, self._step)
+        return folding.write(folded, merged_count, number=manifest.next_table, salt=salt)
 
     def _step(self) -> None:
         # Letting go costs as much as a block's merge, and on a busy machine a turn of all others.

@@ -302,7 +302,7 @@ def test_a_signal_handler_that_closes_in_the_middle_of_a_write_costs_that_write_
                 refused.append(caught.value)
             return super().wall_us()
 
-    store._opened.log._writer._clock = Interrupting()  # type: ignore[union-attr]
+    store._opened.log._writer._wall_us = Interrupting().wall_us  # type: ignore[union-attr]
     with pytest.raises(StorageError):
         store["a"] = 1
     assert len(refused) == 1
