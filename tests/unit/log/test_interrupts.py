@@ -105,7 +105,7 @@ def preparing(log: Any) -> None:
 
 @pytest.mark.parametrize(
     ("work", "records", "folders", "places"),
-    [(commits, 1, (LOG,), 15), (rotation, 12, ALL, 25), (preparing, 1, ALL, 40), (closing, 1, (LOG,), 12)],
+    [(commits, 1, (LOG,), 10), (rotation, 12, ALL, 25), (preparing, 1, ALL, 40), (closing, 1, (LOG,), 12)],
 )
 def test_an_interrupt_anywhere_leaves_a_log_that_goes_on(
     bench: Maker, work: Callable[[Any], None], records: int, folders: tuple[str, ...], places: int
