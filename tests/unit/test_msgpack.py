@@ -267,7 +267,7 @@ def test_a_nearly_full_stack_is_the_callers_too(room: int) -> None:
 def test_hostile_bytes_in_a_store_are_corruption(tmp_path: Any) -> None:
     """The value's key is named, or the record."""
     with journalkit.open(tmp_path / "s", codec="msgpack") as store:
-        store._encode_value = lambda _value: b"\x91" * 3000
+        store._encode_value = lambda _value: b"\x91" * 3000 + b"\xc0"
         store["deep"] = 1
         for read in (lambda: store["deep"], lambda: dict(store), lambda: store.pop("deep")):
             with pytest.raises(CorruptionError, match=r"key 'deep' can't be decoded .* too deep"):
