@@ -10,6 +10,7 @@ the same seeds and the stored corpus, and call the same `mutate`.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
@@ -68,6 +69,8 @@ class Watch:
         self._running = False
         self._ticks = 0
         self.number = 0
+        # At its end the interpreter gives signals their default back, which for this one is to kill.
+        atexit.register(signal.setitimer, signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, self._tick)
         signal.setitimer(signal.ITIMER_PROF, order.input_s / _TICKS, order.input_s / _TICKS)
 
