@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import stat
 import subprocess
@@ -23,6 +24,7 @@ FS = PosixFileSystem()
 
 def descriptors() -> dict[str, str]:
     """Return the process's open descriptors and what they are of."""
+    gc.collect()  # what earlier tests left in cycles would else go at any moment
     found = {}
     for number in os.listdir("/proc/self/fd"):
         try:

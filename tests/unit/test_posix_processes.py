@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -47,6 +48,7 @@ def raises_ebadf(use: Callable[[], object]) -> bool:
 
 def descriptors() -> dict[str, str]:
     """Return the process's open descriptors and what they are of."""
+    gc.collect()  # what earlier tests left in cycles would else go at any moment
     found = {}
     for number in os.listdir("/proc/self/fd"):
         try:
