@@ -39,7 +39,7 @@ _BOUNDS: Final[dict[Size, Bound]] = {"ci": Bound(1, 1), "full": Bound(2, 1)}
 _VARIATIONS: Final[dict[Size, int]] = {"ci": 1, "full": len(VARIATIONS)}
 """How many of the variations a workload is run in; with fewer than there are, they take turns."""
 _WORKLOADS_IN_UNIT: Final[dict[Size, int]] = {"ci": 8, "full": 2}
-_SEEDS: Final[dict[Size, int]] = {"ci": 1, "full": 4}
+_SEEDS: Final[dict[Size, int]] = {"ci": 1, "full": 3}
 _THIRD: Final = 0.7
 """How many of the first level's recoveries have one state whose own recovery is cut off again."""
 
