@@ -136,7 +136,7 @@ def test_who_waits_next_is_woken_and_not_left_to_its_timeout(bench: Maker, monke
     wait_for_queue(log, 3)
     slow.goes_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(4)
     assert len(log.acknowledged) == 4
 
 
