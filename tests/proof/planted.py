@@ -108,19 +108,32 @@ def plant(mutant: Mutant, folder: Path) -> None:
     """
     import journalkit
 
-    package = folder / "journalkit"
+    package = next(iter(journalkit.__path__))
+    changed = edited(mutant, Path(package))
     # With what is compiled already: a file that a bug goes into is newer than that, and is compiled again.
-    shutil.copytree(next(iter(journalkit.__path__)), package)
+    shutil.copytree(package, folder / "journalkit")
+    for file, text in changed.items():
+        (folder / "journalkit" / file).write_text(text)
+
+
+def edited(mutant: Mutant, package: Path) -> dict[str, str]:
+    """Return the files of a package that a bug changes, as they are with it.
+
+    Raises:
+        CannotPlantError: As `plant`.
+    """
+    texts: dict[str, str] = {}
     for edit in mutant.edits:
-        path = package / edit.file
-        text = path.read_text()
+        text = texts.get(edit.file) or (package / edit.file).read_text()
         if text.count(edit.old) != 1:
             raise CannotPlantError(f"{edit.file} has {text.count(edit.old)} places like {edit.old.strip()!r}")
-        path.write_text(text.replace(edit.old, edit.new))
+        texts[edit.file] = text.replace(edit.old, edit.new)
+    for file, text in texts.items():
         try:
-            compile(path.read_text(), edit.file, "exec")
+            compile(text, file, "exec")
         except SyntaxError as error:
-            raise CannotPlantError(f"{edit.file} wouldn't be Python: {error}") from error
+            raise CannotPlantError(f"{file} wouldn't be Python: {error}") from error
+    return texts
 
 
 def check(name: str, folder: Path) -> tuple[int, str]:
