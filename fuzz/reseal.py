@@ -15,6 +15,7 @@ import struct
 from journalkit.format import frame, manifest, segment, table
 from journalkit.format.block import CRC_BYTES
 from journalkit.format.checksum import checksum, seed_at
+from journalkit.format.filters import PAGE_BLOCKS, page_length
 from journalkit.format.index import INDEX_ENTRY, LEVELS_MAX
 
 _U32 = struct.Struct("<I")
@@ -106,11 +107,12 @@ def table_file(data: bytes) -> bytes:
     if len(data) < table.HEADER_BYTES + table.FOOTER_BYTES:
         return data
     out = bytearray(table_header(data))
+    is_filtered = out[table.HEADER.offset_of("version")] != table.UNFILTERED
     salt = _U32.unpack_from(out, table.HEADER.offset_of("salt"))[0]
     footer_at = len(out) - table.FOOTER_BYTES
     root_at, root_bytes = struct.unpack_from("<QI", out, footer_at + table.FOOTER.offset_of("root_offset"))
     if root_at >= table.HEADER_BYTES and root_bytes > CRC_BYTES and root_at + root_bytes <= footer_at:
-        _seal_below(out, salt, root_at, root_bytes)
+        _seal_below(out, salt, root_at, root_bytes, is_filtered=is_filtered)
         root_checksum = _U32.unpack_from(out, root_at + root_bytes - CRC_BYTES)[0]
         _put(out, footer_at + table.FOOTER.offset_of("root_checksum"), root_checksum)
     end = len(out) - CRC_BYTES
@@ -118,7 +120,7 @@ def table_file(data: bytes) -> bytes:
     return bytes(out)
 
 
-def _seal_below(out: bytearray, salt: int, root_at: int, root_bytes: int) -> None:
+def _seal_below(out: bytearray, salt: int, root_at: int, root_bytes: int, *, is_filtered: bool) -> None:
     """Seal an index block and what it points to, as far as that lies in the file and ahead of the index."""
     waiting = [(root_at, root_bytes, LEVELS_MAX)]
     for _ in range(_BLOCKS_MAX):
@@ -135,3 +137,17 @@ def _seal_below(out: bytearray, salt: int, root_at: int, root_bytes: int) -> Non
         for _, _, offset, size, _, _ in INDEX_ENTRY.struct.iter_unpack(rows):
             if offset >= table.HEADER_BYTES and size > CRC_BYTES and offset + size <= at:
                 waiting.append((offset, size, min(levels - 1, level)))
+        if is_filtered and not level:
+            _seal_pages(out, salt, at, [row[4] for row in INDEX_ENTRY.struct.iter_unpack(rows)])
+
+
+def _seal_pages(out: bytearray, salt: int, index_at: int, entry_counts: list[int]) -> None:
+    """Seal the filter pages in front of an index block that counts these entries, as far as there is room for them."""
+    counts = [sum(entry_counts[first : first + PAGE_BLOCKS]) for first in range(0, len(entry_counts), PAGE_BLOCKS)]
+    end = index_at
+    for count in reversed(counts):
+        at = end - page_length(_U32.pack(count & 0xFFFF_FFFF))
+        if at < table.HEADER_BYTES:
+            return
+        _put(out, end - CRC_BYTES, checksum(out[at : end - CRC_BYTES], seed_at(salt, at)))
+        end = at

@@ -15,6 +15,7 @@ _MODULES: Final = {
     "decoders": ("key", "value", "batch", "frame"),
     "packed": ("msgpack",),
     "files": ("segment", "manifest", "block", "table"),
+    "pages": ("filter",),
     "stores": ("open",),
     "commands": ("cli", "salvage"),
     "machine": ("machine",),

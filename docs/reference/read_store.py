@@ -51,6 +51,7 @@ BATCH, RECORD, SEAL, IGNORABLE = 1, 2, 3, 128
 FRACTION_BITS_MAX, DECIMAL_EXPONENT_MAX = 65_536, 999_999
 DELETED, TOMBSTONE, RESERVED_LAST = 0xFFFFFFFF, 0xFFFF, 0x0F
 U32_MASK = 0xFFFFFFFF
+PAGE_BLOCKS = 16
 
 
 # --- Checksums
@@ -471,8 +472,8 @@ def _header(layout: struct.Struct, magic: bytes, data: bytes, crc: Crc) -> tuple
     return fields if fields[0] == magic and fields[-1] == crc(data[: layout.size - 4], 0) else ()
 
 
-def _check_version(name: str, version: int, reserved: int) -> None:
-    if version != 1 or reserved:
+def _check_version(name: str, version: int, reserved: int, newest: int = 1) -> None:
+    if not 1 <= version <= newest or reserved:
         raise BadError(name, 8, None, f"format version {version}.{reserved} is not this reader's", "unsupported")
 
 
@@ -489,6 +490,7 @@ class TableReader:
         self.data_lengths: list[int] = []
         self.entries: list[tuple[bytes, bytes | None]] = []
         self.lsn = self.below = 0
+        self.has_filter = False
 
     def read(self) -> list[tuple[bytes, bytes | None]]:
         """Return the entries in the order of their keys; a deletion's value is None."""
@@ -497,7 +499,8 @@ class TableReader:
             self._fail(size, f"missing, or not of the {named['size_bytes']} bytes that the manifest names")
         header = _header(TABLE, b"JKTAB\r\n\x1a", data, self.crc) or self._fail(0, "the header is damaged")
         _, version, self.below, salt, store, number, self.lsn, _ = header
-        _check_version(self.name, version, 0)
+        _check_version(self.name, version, 0, newest=2)
+        self.has_filter = version == 2
         at = size - FOOTER.size
         end_magic, *same, entry_count, tombstones, blocks, data_bytes, root, root_length, root_crc, own = FOOTER.unpack(
             data[at:]
@@ -543,6 +546,8 @@ class TableReader:
         key_at = 5 + count * INDEX_ENTRY.size
         if own_level >= INDEX_LEVELS_MAX or not (level is None or (own_level == level and count)):
             self._fail(at, "an index of another level")
+        filters_begin = len(self.entries)
+        lengths: list[int] = []
         if count > INDEX_ENTRIES_MAX or key_at > len(body) or length > INDEX_BYTES_MAX:
             self._fail(at, "an index of another size")
         for place in range(5, key_at, INDEX_ENTRY.size):
@@ -556,11 +561,27 @@ class TableReader:
                 self._index(child, child_length, own_level - 1)
             else:
                 self._data(child, child_length)
+                lengths.append(len(self.entries) - before)
             found = [len(self.entries) - before, self._tombstones(before)]
             if found != counts or (self.entries[before][0], self.entries[-1][0]) != (first, last):
                 self._fail(at, "index and block differ")
         if key_at != len(body):
             self._fail(at, "an index of another size")
+        if self.has_filter and not own_level:
+            self._filter(at, lengths, filters_begin)
+
+    def _filter(self, end: int, lengths: list[int], first_entry: int) -> None:
+        """Read the filter pages in front of an index block, whose data blocks have so many entries."""
+        counts = [sum(lengths[first : first + PAGE_BLOCKS]) for first in range(0, len(lengths), PAGE_BLOCKS)]
+        at = end - sum(8 + 2 * count for count in counts)
+        if at < TABLE.size:
+            self._fail(end, "a filter is missing")
+        for count in counts:
+            body = self._body(at, 8 + 2 * count)
+            crcs = [self.crc(key, 0) for key, _ in self.entries[first_entry : first_entry + count]]
+            if body != U32.pack(count) + bytes(crc >> 24 for crc in crcs) + bytes(crc >> 16 & 0xFF for crc in crcs):
+                self._fail(at, "a filter of other keys")
+            at, first_entry = at + 8 + 2 * count, first_entry + count
 
     def _data(self, at: int, length: int) -> None:
         body = self._body(at, length)

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from operator import add, sub
 from typing import Final, NamedTuple
@@ -71,17 +71,25 @@ BLOCK_BYTES_MIN: Final = START_BYTES + ENTRY_OVERHEAD_BYTES + CRC_BYTES
 class Run(NamedTuple):
     """Entries in columns, as `encode_block` takes them; `run_of` makes one.
 
-    A tombstone's value is empty here and its key bytes are TOMBSTONE; lengths are of key and value together.
+    A tombstone's value is empty here and its key bytes are TOMBSTONE; lengths are of key and value together;
+    `crcs` are those of the keys, as `key_crcs` has them.
     """
 
     keys: Sequence[bytes]
     values: Sequence[bytes]
     key_bytes: Sequence[int]
     lengths: Sequence[int]
+    crcs: bytes
 
     def part(self, low: int, high: int) -> Run:
         """Return entries `low` to `high`, not included."""
-        return Run(self.keys[low:high], self.values[low:high], self.key_bytes[low:high], self.lengths[low:high])
+        return Run(
+            self.keys[low:high],
+            self.values[low:high],
+            self.key_bytes[low:high],
+            self.lengths[low:high],
+            self.crcs[low * CRC_BYTES : high * CRC_BYTES],
+        )
 
 
 def run_of(entries: Iterable[Entry]) -> Run:
@@ -97,7 +105,7 @@ def run_of(entries: Iterable[Entry]) -> Run:
         raise ValueError(f"a key of {longest} bytes, at most {KEY_BYTES_MAX} fit")
     if max(lengths) > ENTRY_BYTES_MAX:
         raise ValueError(f"an entry of {max(lengths)} bytes, at most {ENTRY_BYTES_MAX} fit")
-    return Run(keys, values, key_bytes, lengths)
+    return Run(keys, values, key_bytes, lengths, key_crcs(keys))
 
 
 def encode_block(pieces: Sequence[Run | bytes]) -> bytes:
@@ -121,7 +129,7 @@ def encode_block(pieces: Sequence[Run | bytes]) -> bytes:
         else:
             key_bytes += piece.key_bytes
             lengths += piece.lengths
-            fingerprints.append(_fingerprints(piece.keys))
+            fingerprints.append(piece.crcs[::CRC_BYTES])
             data += chain.from_iterable(zip(piece.keys, piece.values, strict=True))
     start = START_BYTES + len(lengths) * ENTRY_OVERHEAD_BYTES
     ends = islice(accumulate(lengths, initial=start), 1, None)
@@ -139,9 +147,21 @@ def _columns_of_body(body: bytes) -> tuple[Sequence[int], Sequence[int], bytes, 
     return key_bytes, lengths, body[fingerprints:start], body[start:]
 
 
-def _fingerprints(keys: Sequence[bytes]) -> bytes:
-    """Return the low byte of each key's CRC32C."""
-    return struct.pack(f"<{len(keys)}I", *map(crc32c, keys))[::4]
+def key_crcs(keys: Collection[bytes]) -> bytes:
+    """Return the CRC32C of each key, low byte first: all that blocks and filters know keys by."""
+    return struct.pack(f"<{len(keys)}I", *map(crc32c, keys))
+
+
+def body_crcs(body: bytes) -> bytes:
+    """Return `key_crcs` of a whole body that is copied unparsed. Raises MalformedError for one that isn't whole."""
+    key_bytes, lengths, _, data = _columns_of_body(body)
+    begins = accumulate(lengths, initial=0)
+    return key_crcs(
+        [
+            data[begin : begin + min(key_length, length)]
+            for begin, key_length, length in zip(begins, key_bytes, lengths, strict=False)
+        ]
+    )
 
 
 def block_shape(block: bytes) -> tuple[int, int]:
@@ -211,11 +231,16 @@ def decode_block(block: bytes) -> Block:
     return entries
 
 
-def check_fingerprints(block: bytes, keys: Iterable[bytes]) -> None:
-    """Raise MalformedError unless a data block's fingerprints are those of its keys: by them alone keys are found."""
+def check_fingerprints(block: bytes, keys: Collection[bytes]) -> bytes:
+    """Return `key_crcs` of a data block's keys.
+
+    Raises MalformedError unless its fingerprints are theirs: by them alone keys are found.
+    """
+    crcs = key_crcs(keys)
     count, start = block_shape(block)
-    if _fingerprints(list(keys)) != block[start - count : start]:
+    if crcs[::CRC_BYTES] != block[start - count : start]:
         raise MalformedError("fingerprints in a block aren't those of its keys", start - count)
+    return crcs
 
 
 def check_ends(block: bytes, first: bytes, last: bytes, entry_count: int) -> None:

@@ -17,7 +17,7 @@ import struct
 from array import array
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from operator import add, le, lt
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,8 @@ INDEX_FANOUT_MIN: Final = 16
 its maximum, whatever the keys, and an index block is all that a step of a lookup parses."""
 
 LEVELS_MAX: Final = 16
+ENTRIES_MAX: Final = 1 << 62
+"""No file has as many."""
 
 INDEX_ENTRY: Final = Layout(
     Field("first_bytes", "H", "bytes of the block's first key"),
@@ -67,7 +69,8 @@ class IndexBlock:
 
     Numbers are in arrays: a cache holds many of these, and lists would weigh four times as much.
 
-    A writer fills one with `add`; one that was decoded is shared and stays as it is.
+    A writer fills one with `add`; one that was decoded is shared and stays as it is. It also knows where it was,
+    and at level 0 how many entries lie in the blocks before each: what it takes to find its filter.
     """
 
     level: int
@@ -77,6 +80,8 @@ class IndexBlock:
     lengths: array[int] = field(default_factory=lambda: array("I"))
     entry_counts: array[int] = field(default_factory=lambda: array("Q"))
     tombstone_counts: array[int] = field(default_factory=lambda: array("Q"))
+    offset_bytes: int = field(default=0, compare=False)
+    starts: array[int] = field(default_factory=lambda: array("Q"), compare=False)
 
     def add(self, entry: IndexEntry) -> None:
         """Append what is said of one more block."""
@@ -151,6 +156,9 @@ def decode_index(block: bytes, *, offset_bytes: int) -> IndexBlock:
         lasts.append(block[middle:at])
     if at != end:
         raise MalformedError("keys don't fill their index block", min(at, end))
+    starts = [] if level else list(accumulate(entry_counts, initial=0))
+    if starts and starts[-1] > ENTRIES_MAX:
+        raise MalformedError(f"an index block that counts {starts[-1]} entries")
     index = IndexBlock(
         level,
         firsts,
@@ -159,6 +167,8 @@ def decode_index(block: bytes, *, offset_bytes: int) -> IndexBlock:
         array("I", lengths),
         array("Q", entry_counts),
         array("Q", tombstone_counts),
+        offset_bytes,
+        array("Q", starts),
     )
     _check_index(index, offset_bytes)
     return index

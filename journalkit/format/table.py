@@ -1,11 +1,12 @@
 """A table's ends: the header that places the file and the footer that closes it.
 
-    header | data blocks, each run of them followed by its index block | footer
+    header | data blocks, each run of them followed by its filter and its index block | footer
 
 Every byte is under a checksum and the blocks leave no gap, so a flipped bit
 anywhere is found by whoever reads it. Index blocks are written behind what
 they point to; the last of them, the root, is where a reader begins. What is
-inside the blocks: `journalkit.format.block`, `journalkit.format.index`.
+inside the blocks: `journalkit.format.block`, `journalkit.format.index`; the
+filter, which tables of version 1 don't have: `journalkit.format.filters`.
 
 A table holds the whole state at an LSN, or is a delta: what was set and
 deleted up to there since an earlier one, whose state lies in the tables below.
@@ -26,7 +27,9 @@ from journalkit.format.malformed import MalformedError, NewerFormatError
 
 MAGIC: Final = b"JKTAB\r\n\x1a"
 FOOTER_MAGIC: Final = b"JKTEND\r\n"
-VERSION: Final = 1
+VERSION: Final = 2
+UNFILTERED: Final = 1
+"""The version of tables without filters. They are read as ever, and no longer written."""
 _CRC_BYTES: Final = 4
 
 WHOLE: Final = 0
@@ -35,7 +38,7 @@ _BELOW_MODULUS: Final = (1 << 16) - 1
 
 HEADER: Final = Layout(
     Field("magic", "8s", "`JKTAB\\r\\n\\x1a`"),
-    Field("version", "H", "format version of the table, 1"),
+    Field("version", "H", "format version of the table: 2, or 1 for one without filters"),
     Field("below", "H", "0: the table holds the whole state; else it is a delta on one: 1 + its LSN modulo 65,535"),
     Field("salt", "I", "random; seeds the checksums of the blocks and of the footer"),
     Field("store", "16s", "UUID of the store"),
@@ -84,12 +87,13 @@ class TableHeader:
     number: int
     lsn: int
     below: int = WHOLE
+    version: int = VERSION
 
     def encode(self) -> bytes:
         """Return the header as `HEADER_BYTES` bytes."""
         data = HEADER.pack(
             magic=MAGIC,
-            version=VERSION,
+            version=self.version,
             below=self.below,
             salt=self.salt,
             store=self.store,
@@ -115,12 +119,13 @@ class TableFooter:
     root_length: int
     root_checksum: int
     below: int = WHOLE
+    version: int = VERSION
 
     def encode(self, *, salt: int) -> bytes:
         """Return the footer as `FOOTER_BYTES` bytes, for its place right behind the root."""
         data = FOOTER.pack(
             magic=FOOTER_MAGIC,
-            version=VERSION,
+            version=self.version,
             below=self.below,
             store=self.store,
             number=self.number,
@@ -155,7 +160,7 @@ def decode_header(data: bytes) -> TableHeader:
         raise MalformedError("not a table")
     if checksum(data[:-_CRC_BYTES]) != fields.pop("header_checksum"):
         raise MalformedError("the table's header is damaged")
-    _refuse_newer(fields.pop("version"))
+    _refuse_newer(fields["version"])
     return TableHeader(**fields)
 
 
@@ -174,7 +179,7 @@ def decode_footer(data: bytes, *, salt: int, offset_bytes: int) -> TableFooter:
         raise MalformedError("no footer: the table is cut short, or its end was overwritten")
     if checksum(data[:-_CRC_BYTES], seed_at(salt, offset_bytes)) != fields.pop("footer_checksum"):
         raise MalformedError("the table's footer is damaged")
-    _refuse_newer(fields.pop("version"))
+    _refuse_newer(fields["version"])
     footer = TableFooter(**fields)
     if footer.root_offset < HEADER_BYTES or footer.root_offset + footer.root_length != offset_bytes:
         raise MalformedError("the footer's root index block is not where one can be")
@@ -187,5 +192,5 @@ def footer_checksum(encoded: bytes) -> int:
 
 
 def _refuse_newer(version: int) -> None:
-    if version != VERSION:
-        raise NewerFormatError(f"a table of format {version}, this version reads {VERSION}")
+    if version not in (UNFILTERED, VERSION):
+        raise NewerFormatError(f"a table of format {version}, this version reads {UNFILTERED} and {VERSION}")

@@ -8,6 +8,7 @@ from typing import Final
 
 from journalkit.format.block import CRC_BYTES, block_length, decode_block
 from journalkit.format.checksum import SEED_MASK, seed_at
+from journalkit.format.filters import page_length
 from journalkit.format.index import decode_index
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.table import FOOTER_BYTES, HEADER_BYTES, TableInfo, decode_footer, decode_header
@@ -98,7 +99,8 @@ def _is_whole(raw: bytes, salt: int, at: int, *, is_end: bool) -> bool:
         return _decodes(lambda: decode_header(raw))
     if is_end and len(raw) == FOOTER_BYTES:
         return _decodes(lambda: decode_footer(raw, salt=salt, offset_bytes=at))
-    return _decodes(lambda: decode_block(raw)) or _decodes(lambda: decode_index(raw, offset_bytes=at))
+    is_page = page_length(raw) == len(raw)
+    return is_page or _decodes(lambda: decode_block(raw)) or _decodes(lambda: decode_index(raw, offset_bytes=at))
 
 
 def _decodes(decode: Callable[[], object]) -> bool:

@@ -3,7 +3,8 @@
 The index says which blocks there are; each is read by itself, and one that is
 damaged costs its own keys. Where a part of the index is lost, or the file's
 end, blocks are read one behind the other instead: a data block tells its own
-length, and its checksum vouches for it and its place.
+length, and its checksum vouches for it and its place. Filters say nothing that
+the blocks don't; one that is damaged is told of and costs nothing.
 
 Nothing is judged and nothing written. A caller that knows the table's entry in
 the manifest passes it; without one the table speaks for itself.
@@ -11,6 +12,7 @@ the manifest passes it; without one the table speaks for itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from journalkit.format.block import CRC_BYTES, Entry, block_length, check_block, decode_block
+from journalkit.format.filters import PAGE_BLOCKS, PAGE_OVERHEAD_BYTES, check_page, page_count, page_length, page_place
 from journalkit.format.frame import PAYLOAD_BYTES_MAX
 from journalkit.format.index import (
     INDEX_BLOCK_BYTES_MAX,
@@ -32,6 +35,7 @@ from journalkit.format.table import (
     FOOTER_BYTES,
     FOOTER_MAGIC,
     HEADER_BYTES,
+    UNFILTERED,
     WHOLE,
     TableFooter,
     TableHeader,
@@ -132,6 +136,7 @@ class _Reading:
         self._lost: list[KeyRange] = []
         self._end_bytes = HEADER_BYTES
         self._known_entries: int | None = info.entry_count if info is not None else None
+        self._is_filtered = False
 
     def run(self) -> None:
         """Fill in what the table still says."""
@@ -150,6 +155,8 @@ class _Reading:
         else:
             return  # Without the salt no checksum in the file says anything.
         footer = self._footer(header)
+        end = header or footer
+        self._is_filtered = end is not None and end.version != UNFILTERED
         if header is None and footer is not None:
             remains.store, remains.lsn, remains.below = footer.store, footer.lsn, footer.below
         root = self._index(footer.root_offset, footer.root_length) if footer is not None else None
@@ -184,7 +191,8 @@ class _Reading:
                 raise MalformedError("the table is cut short")
             raw = self._file.pread(FOOTER_BYTES, at)
             footer = decode_footer(raw, salt=self._remains.salt, offset_bytes=at)
-            if header is not None and (footer.store, footer.number, footer.lsn, footer.below) != (
+            if header is not None and (footer.version, footer.store, footer.number, footer.lsn, footer.below) != (
+                header.version,
                 header.store,
                 header.number,
                 header.lsn,
@@ -229,6 +237,23 @@ class _Reading:
                     keys = (entry.first, above(entry.last))
                     self._fault(f"a block: {error.reason}", entry.offset_bytes, entry.length_bytes, keys)
             self._end_bytes = entry.offset_bytes + entry.length_bytes
+        if self._is_filtered and not index.level:
+            self._look_at_filter(index)
+
+    def _look_at_filter(self, index: IndexBlock) -> None:
+        for page in range(page_count(index)):
+            offset_bytes, length_bytes, count = page_place(index, page * PAGE_BLOCKS)
+            try:
+                if offset_bytes < self._end_bytes:
+                    raise MalformedError("an index counts more entries than there is a filter for")
+                raw = self._file.pread(length_bytes, offset_bytes)
+                check_block(raw, salt=self._remains.salt, offset_bytes=offset_bytes)
+                check_page(raw, count)
+            except MalformedError as error:
+                self._fault(f"a filter: {error.reason}", max(offset_bytes, 0), length_bytes)
+                if offset_bytes < self._end_bytes:
+                    return
+            self._end_bytes = offset_bytes + length_bytes
 
     def _take(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Keep the data block at that place; return its last key."""
@@ -246,14 +271,21 @@ class _Reading:
             try:
                 known = above(self._take(at, length))
             except MalformedError:
-                length = _index_length(self._file, at, min(limit - at, INDEX_BLOCK_BYTES_MAX))
-                try:
-                    check_block(self._file.pread(length, at), salt=self._remains.salt, offset_bytes=at)
-                except MalformedError:
+                length = self._length_without_keys(at, min(limit - at, INDEX_BLOCK_BYTES_MAX))
+                if not length:
                     break
             at += length
         if at != end and not (end is None and self._ends_at(at)):
             self._fault("a block, and what follows it: no block passes here", at, max(limit - at, 0), (known, stop))
+
+    def _length_without_keys(self, at: int, limit_bytes: int) -> int:
+        """Return how long the index block or the filter page is that begins here, 0 if none does."""
+        for length_of in (_index_length, _page_length):
+            length = length_of(self._file, at, limit_bytes)
+            with contextlib.suppress(MalformedError):
+                check_block(self._file.pread(length, at), salt=self._remains.salt, offset_bytes=at)
+                return length
+        return 0
 
     def _ends_at(self, at: int) -> bool:
         """Whether what is left is a damaged footer and no block: by its magic, or because all entries are there."""
@@ -271,6 +303,14 @@ def _read_data(file: ReadableFile, salt: int, offset_bytes: int, length_bytes: i
 def _data_length(file: ReadableFile, at: int, limit_bytes: int) -> int:
     """Return how long a data block that begins here would be, 0 if none of that limit can."""
     length = block_length(file.pread(min(limit_bytes, _PROBE_BYTES), at))
+    return length if length <= limit_bytes else 0
+
+
+def _page_length(file: ReadableFile, at: int, limit_bytes: int) -> int:
+    """Return how long a filter page that begins here would be, 0 if none of that limit can."""
+    if limit_bytes < PAGE_OVERHEAD_BYTES:
+        return 0
+    length = page_length(file.pread(PAGE_OVERHEAD_BYTES, at))
     return length if length <= limit_bytes else 0
 
 

@@ -82,7 +82,7 @@ def fold(
             writer.add_all(_kept(below, drop_tombstones))
             pause()
         if not changes.touch(entry.last) and not (drop_tombstones and entry.tombstone_count):
-            writer.add_block(block.body(), entry)
+            writer.add_block(block.body(), entry, block.filter_part())
             continue
         for merged in _merged(block.entries(), changes, entry.last):
             writer.add_all(_kept(merged, drop_tombstones))

@@ -3,6 +3,10 @@
 A table is opened by its ends and read by block through a cache that all tables
 share. Each block is checked as it is read; damage raises `CorruptionError` for
 the keys it covers and leaves the others readable.
+
+A get that would have to read a block asks the filter first, where that is
+likely to pay: for a while after it read one in vain. So keys that are there
+cost nothing more, and neither does a table's filter of which nobody has need.
 """
 
 from __future__ import annotations
@@ -17,19 +21,24 @@ from journalkit.errors import CorruptionError
 from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, is_as_indexed, position
 from journalkit.format.codec import Codec
 from journalkit.format.columns import Columns, columns, same_sized_items
+from journalkit.format.filters import PAGE_BLOCKS, may_hold, part_in
 from journalkit.format.index import IndexBlock, IndexEntry
 from journalkit.format.malformed import MalformedError
 from journalkit.format.names import table_name
-from journalkit.format.table import HEADER_BYTES, TableFooter, TableInfo
+from journalkit.format.table import TableFooter, TableInfo
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, sizes
 from journalkit.snapshot.cache import BlockCache, Slot, decoded_bytes, raw_bytes
-from journalkit.snapshot.source import ClosedFile, TableBytes, TableSource, open_source
+from journalkit.snapshot.check import check_table
+from journalkit.snapshot.source import ClosedFile, TableSource, open_source
 from journalkit.types import ABSENT, Absent, Key
 
-VERIFY_WINDOW_BYTES = 1 << 20
-INDEX_ENTRY_OBJECT_BYTES = 12
-"""What a decoded index entry takes more than its bytes in the file and two bytes objects: places in two lists."""
+INDEX_ENTRY_OBJECT_BYTES = 20
+"""What a decoded index entry takes more than its bytes in the file and two bytes objects: places in two lists, and one
+number more."""
+
+FILTERED_READS = 16
+"""For so many reads after one in vain the filter is asked: asking costs about such a part of reading a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,13 @@ class StoredBlock:
 
     table: Table
     entry: IndexEntry
+    _index: IndexBlock
+    _at: int
+    _pages: _Pages
+
+    def filter_part(self) -> bytes | None:
+        """Return what the table's filter says of the block; None if it says nothing."""
+        return self._pages.part(self._index, self._at)
 
     def body(self) -> bytes:
         """Read the block and return its body, checked, for a copy that isn't parsed."""
@@ -46,6 +62,29 @@ class StoredBlock:
     def entries(self) -> Block:
         """Read the block and return its entries in key order; they are the caller's own."""
         return self.table.source.block(self.entry)
+
+
+class _Pages:
+    """The filter pages of a table, read past the cache by one pass over its blocks."""
+
+    __slots__ = ("_first", "_page", "_source")
+
+    def __init__(self, source: TableSource) -> None:
+        self._source = source
+        self._first: tuple[int, int] | None = None
+        self._page: bytes | None = None
+
+    def part(self, index: IndexBlock, at: int) -> bytes | None:
+        if not self._source.is_filtered:
+            return None
+        first = index.offset_bytes, at // PAGE_BLOCKS
+        if first != self._first:
+            try:
+                self._page = self._source.page(index, at)
+            except CorruptionError:
+                self._page = None  # the keys say the same: what is written from here on is whole again
+            self._first = first
+        return part_in(self._page, index, at) if self._page is not None else None
 
 
 class _Part:
@@ -83,7 +122,10 @@ class _Part:
 class Table:
     """One immutable table. Any thread may read; only `close` wants the others to be done."""
 
-    __slots__ = ("__weakref__", "_cache", "_finalizer", "_fs", "_root", "_slots", "_table_id", "info", "source")
+    __slots__ = (
+        "__weakref__", "_cache", "_filtered_reads", "_finalizer", "_fs", "_root", "_slots", "_table_id", "info",
+        "source",
+    )  # fmt: skip
 
     def __init__(
         self, fs: ReadableFileSystem, info: TableInfo, source: TableSource, file: ReadableFile, cache: BlockCache
@@ -96,6 +138,7 @@ class Table:
         self._cache = cache
         self._slots = cache.slots
         self._table_id = cache.register()
+        self._filtered_reads = 0
         self._finalizer = weakref.finalize(self, _release, file, cache, self._table_id)
         self._finalizer.atexit = False  # the process's end closes descriptors by itself
 
@@ -156,14 +199,17 @@ class Table:
         if slot is not None:
             self._cache.hits += 1
             raw = slot.block
-        elif key > index.lasts[at]:
+        elif key > index.lasts[at] or (self._filtered_reads and not self._may_hold(index, at, key)):
             return ABSENT
         else:
             raw = self._load_for_get(index, at)
         try:
-            return find_entry(raw, index.entry_counts[at], key)
+            found = find_entry(raw, index.entry_counts[at], key)
         except MalformedError as error:
             raise self.source.lost(index.entry(at), error) from error
+        if slot is None:
+            self._note(in_vain=found is ABSENT)
+        return found
 
     def scan(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         """Yield entries, tombstones included, with start <= key < stop in order, or in reverse: `batches` in ones."""
@@ -179,7 +225,8 @@ class Table:
         what was yielded before is right.
         """
         size_of = sizes(first_entries)
-        for entry in _walk(self._root, start, stop, reverse, self._index):
+        for index, at in _walk(self._root, start, stop, reverse, self._index):
+            entry = index.entry(at)
             raw: bytes | None = self._cache.get(self._table_id, entry.offset_bytes)
             if raw is None:
                 raw = self._load_block(entry)
@@ -199,8 +246,9 @@ class Table:
 
     def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
         """Yield the data blocks that may hold keys with start <= key < stop, in order, past the cache."""
-        for entry in _walk(self._root, start, stop, False, lambda parent, child: self.source.index(parent, child)):
-            yield StoredBlock(self, entry)
+        pages = _Pages(self.source)
+        for index, at in _walk(self._root, start, stop, False, lambda parent, child: self.source.index(parent, child)):
+            yield StoredBlock(self, index.entry(at), index, at, pages)
 
     def verify(self, *, from_device: bool = False) -> None:
         """Read every byte again and check it; return if the table is sound.
@@ -217,11 +265,11 @@ class Table:
         """
         path, store_uuid = self.path, self.source.header.store
         if not from_device:
-            _Check(self.source.file, path, self.info, store_uuid).run()
+            check_table(self.source.file, path, self.info, store_uuid)
             return
         file = self._fs.open_direct(path)
         try:
-            _Check(file, path, self.info, store_uuid).run()
+            check_table(file, path, self.info, store_uuid)
         finally:
             file.close()
 
@@ -245,6 +293,35 @@ class Table:
         )
         self._cache.put(self._table_id, entry.offset_bytes, index, size_bytes)
         return index
+
+    def _note(self, *, in_vain: bool) -> None:
+        """Take note of how a read for a single key ended. Threads may race: only time depends on it."""
+        if in_vain:
+            self._filtered_reads = FILTERED_READS
+        elif self._filtered_reads:
+            self._filtered_reads -= 1
+
+    def _may_hold(self, index: IndexBlock, at: int, key: bytes) -> bool:
+        """Whether the block at this place may hold a key, as far as the filter can be read."""
+        first = at // PAGE_BLOCKS * PAGE_BLOCKS
+        # A page has its place in the cache beside that of the first block it speaks of, under a number that none has.
+        slot = self._slots.get((self._table_id, ~index.offsets[first]))
+        if slot is not None:
+            slot.read_since = True
+            page = slot.block
+        elif self.source.is_filtered:
+            try:
+                page = self.source.page(index, at)
+            except CorruptionError:
+                return True  # the block itself tells
+            self._cache.put(self._table_id, ~index.offsets[first], page, raw_bytes(len(page)))
+        else:
+            return True
+        starts = index.starts
+        if may_hold(page, starts[at] - starts[first], starts[at + 1] - starts[first], key):
+            return True
+        self._filtered_reads = FILTERED_READS
+        return False
 
     def _load_for_get(self, index: IndexBlock, at: int) -> bytes:
         """Do what `_load_block` does for the block at this place of an index, in one step where nothing is wrong."""
@@ -270,83 +347,20 @@ def _walk(
     stop: bytes | None,
     reverse: bool,
     child: Callable[[IndexBlock, IndexEntry], IndexBlock],
-) -> Iterator[IndexEntry]:
-    """Yield the index entries of data blocks that may hold keys of the range."""
+) -> Iterator[tuple[IndexBlock, int]]:
+    """Yield the places, in the indexes that point to them, of data blocks that may hold keys of the range."""
     low = 0 if start is None else max(bisect_right(index.firsts, start) - 1, 0)
     high = len(index.firsts) if stop is None else bisect_left(index.firsts, stop)
     places = range(low, high)
     for at in reversed(places) if reverse else places:
         if start is not None and index.lasts[at] < start:
             continue
-        entry = index.entry(at)
         if index.level:
-            yield from _walk(child(index, entry), start, stop, reverse, child)
+            yield from _walk(child(index, index.entry(at)), start, stop, reverse, child)
         else:
-            yield entry
+            yield index, at
 
 
 def _release(file: ReadableFile, cache: BlockCache, table_id: int) -> None:
     cache.forget(table_id)
     file.close()
-
-
-class _Window:
-    """Reads ahead, so that a pass over small blocks costs a few large reads, direct ones above all."""
-
-    __slots__ = ("_data", "_file", "_start")
-
-    def __init__(self, file: TableBytes) -> None:
-        self._file = file
-        self._start = 0
-        self._data = b""
-
-    def pread(self, count_bytes: int, offset_bytes: int) -> bytes:
-        low = offset_bytes - self._start
-        if low < 0 or low + count_bytes > len(self._data):
-            self._data = self._file.pread(max(count_bytes, VERIFY_WINDOW_BYTES), offset_bytes)
-            self._start, low = offset_bytes, 0
-        return self._data[low : low + count_bytes]
-
-    def size(self) -> int:
-        return self._file.size()
-
-
-class _Check:
-    """One pass over a table: every block is read, and together they cover the file without a gap."""
-
-    def __init__(self, file: TableBytes, path: str, info: TableInfo, store_uuid: bytes) -> None:
-        # Data blocks follow one another; index blocks lie ahead of where the window is.
-        self._data = open_source(_Window(file), path, info, store_uuid)
-        self._source = replace(self._data, file=file)
-        self._position = HEADER_BYTES
-        self._block_count = 0
-        self._data_bytes = 0
-
-    def run(self) -> None:
-        """Raise CorruptionError for the first thing that is wrong."""
-        footer = self._source.footer
-        self._visit(self._source.root)
-        self._expect(footer.root_offset)
-        if (self._block_count, self._data_bytes) != (footer.block_count, footer.data_bytes):
-            raise CorruptionError("the footer counts other blocks than there are", path=self._source.path)
-
-    def _visit(self, index: IndexBlock) -> None:
-        for at in range(len(index.firsts)):
-            entry = index.entry(at)
-            if index.level:
-                self._visit(self._source.index(index, entry))
-                self._expect(entry.offset_bytes)
-            else:
-                self._expect(entry.offset_bytes)
-                self._data.block(entry, thorough=True)
-                self._block_count += 1
-                self._data_bytes += entry.length_bytes
-            self._position += entry.length_bytes
-
-    def _expect(self, offset_bytes: int) -> None:
-        if self._position != offset_bytes:
-            raise CorruptionError(
-                f"{offset_bytes - self._position} bytes belong to no block",
-                path=self._source.path,
-                offset_bytes=self._position,
-            )

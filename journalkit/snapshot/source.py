@@ -4,6 +4,9 @@ Here malformed bytes get their meaning: whatever is wrong in a table that the
 manifest names is corruption, and the error says which keys it costs. What the
 operating system refuses (a missing file too) is its `OSError`, as it comes.
 
+A filter alone costs no key when it is damaged: whoever asks it learns that it
+says nothing, and reads the block. `Table.verify` names it.
+
 Nothing is kept here; `journalkit.snapshot.cache` does that.
 """
 
@@ -14,11 +17,13 @@ from typing import Protocol
 
 from journalkit.errors import ClosedError, CorruptionError, UnsupportedFormatError
 from journalkit.format.block import Block, check_block, check_ends, check_fingerprints, decode_block
+from journalkit.format.filters import check_page, page_place
 from journalkit.format.index import IndexBlock, IndexEntry, decode_index
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.table import (
     FOOTER_BYTES,
     HEADER_BYTES,
+    UNFILTERED,
     TableFooter,
     TableHeader,
     TableInfo,
@@ -73,25 +78,53 @@ class TableSource:
             raise self.lost(entry, error) from error
         return raw
 
-    def block(self, entry: IndexEntry, *, thorough: bool = False) -> Block:
-        """Return the data block that an index entry names, decoded, and as the entry says it is.
+    def block(self, entry: IndexEntry) -> Block:
+        """Return the data block that an index entry names, decoded, and as the entry says it is."""
+        return self._decoded(entry, self.read(entry))
 
-        Args:
-            entry: The index entry.
-            thorough: Check also what lookups rely on and decoding doesn't.
-        """
+    def checked_crcs(self, entry: IndexEntry) -> bytes:
+        """Check a data block thoroughly, with what lookups rely on and decoding doesn't; return `key_crcs` of it."""
         raw = self.read(entry)
+        block = self._decoded(entry, raw)
+        try:
+            return check_fingerprints(raw, block)
+        except MalformedError as error:
+            raise self.lost(entry, error) from error
+
+    def _decoded(self, entry: IndexEntry, raw: bytes) -> Block:
         try:
             block = decode_block(raw)
             tombstone_count = list(block.values()).count(None)
             found = (next(iter(block)), next(reversed(block)), len(block), tombstone_count)
             if found != (entry.first, entry.last, entry.entry_count, entry.tombstone_count):
                 raise MalformedError("the block isn't the one that its index names")
-            if thorough:
-                check_fingerprints(raw, block)
         except MalformedError as error:
             raise self.lost(entry, error) from error
         return block
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the table has filters."""
+        return self.header.version != UNFILTERED
+
+    def page(self, index: IndexBlock, at: int) -> bytes:
+        """Return the filter page that speaks of the block at this place of an index, its checksum found right.
+
+        Raises:
+            CorruptionError: It is damaged. No key is lost with it.
+        """
+        offset_bytes, length_bytes, count = page_place(index, at)
+        try:
+            if offset_bytes < HEADER_BYTES:
+                raise MalformedError("an index counts more entries than there is a filter for", HEADER_BYTES)
+            page = self.file.pread(length_bytes, offset_bytes)
+            check_block(page, salt=self.header.salt, offset_bytes=offset_bytes)
+            check_page(page, count)
+        except MalformedError as error:
+            raise CorruptionError(
+                f"a filter: {error.reason}; no key is lost", path=self.path, offset_bytes=max(offset_bytes, 0)
+            ) from error
+        return page
 
     def index(self, parent: IndexBlock, entry: IndexEntry) -> IndexBlock:
         """Return the index block that an entry of `parent` names, decoded, and as the entry says it is."""
@@ -135,7 +168,8 @@ def open_source(file: TableBytes, path: str, info: TableInfo, store_uuid: bytes)
         at = footer_offset
         footer_raw = file.pread(FOOTER_BYTES, footer_offset)
         footer = decode_footer(footer_raw, salt=header.salt, offset_bytes=footer_offset)
-        if (footer.store, footer.number, footer.lsn, footer.below) != (
+        if (footer.version, footer.store, footer.number, footer.lsn, footer.below) != (
+            header.version,
             header.store,
             header.number,
             header.lsn,

@@ -5,8 +5,9 @@ and durable, so a table under its final name is always a whole one. Nobody
 reads it before the manifest names it; that, and reading it back, is the
 caller's part.
 
-Memory is bounded: one block, a run of entries, a buffer, and of the index one
-unfinished block for each level. Errors are `OSError` as they come.
+Memory is bounded: one block, a run of entries, a buffer, of the index one
+unfinished block for each level, and the filter of the lowest of them. Errors
+are `OSError` as they come.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from journalkit.format.block import (
     Run,
     block_checksum,
     block_shape,
+    body_crcs,
     encode_block,
     run_of,
 )
+from journalkit.format.filters import ENTRY_BYTES, PAGE_BLOCKS, encode_page, joined, part_of
 from journalkit.format.index import (
     INDEX_BLOCK_BYTES_TARGET,
     INDEX_ENTRY_BYTES,
@@ -100,6 +103,9 @@ class TableWriter:
         self._pending_bytes = 0
         self._pending_count = 0
         self._pending_tombstones = 0
+        self._page_parts: list[bytes] = []
+        self._page_blocks = 0
+        self._pages: list[bytes] = []
         self._first = b""
         self._last = b""
         self._is_empty = True
@@ -146,11 +152,16 @@ class TableWriter:
                 raise ValueError(f"keys from {keys[0]!r} on don't ascend, or don't follow {self._last!r}")
             self._add_run(run)
 
-    def add_block(self, body: bytes, entry: IndexEntry) -> None:
+    def add_block(self, body: bytes, entry: IndexEntry, filter_part: bytes | None = None) -> None:
         """Append a whole block unparsed: its checked body, as the other table's index describes it.
 
         A small block, here or there, joins its neighbour, so that blocks that
         lose entries fold after fold don't stay as crumbs.
+
+        Args:
+            body: The body.
+            entry: What the other table's index says of it.
+            filter_part: What the other table's filter says of it; None if it says nothing, and all keys are looked at.
 
         Raises:
             ValueError: The block doesn't lie above the last key, or isn't the one described; `abort`.
@@ -161,10 +172,15 @@ class TableWriter:
         count, _ = block_shape(body)
         if count != entry.entry_count:
             raise ValueError(f"a block of {count} entries was described as one of {entry.entry_count}")
+        if filter_part is None:
+            filter_part = part_of(body_crcs(body))
+        if len(filter_part) != count * ENTRY_BYTES:
+            raise ValueError(f"a block of {count} entries comes with the filter of another")
         added_bytes = len(body) - START_BYTES
         if self._pending and self._pending_bytes + added_bytes > self._block_bytes * 3 // 2:
             self._cut()
         self._pend(body, entry.first, entry.last, added_bytes)
+        self._page_parts.append(filter_part)
         self._pending_count += count
         self._pending_tombstones += entry.tombstone_count
 
@@ -232,6 +248,7 @@ class TableWriter:
             high = max(high, low + 1)  # a single large entry has a block of its own
             part = run.part(low, high)
             self._pend(part, part.keys[0], part.keys[-1], ends[high - 1] - low_bytes)
+            self._page_parts.append(part_of(part.crcs))
             self._pending_count += high - low
             self._pending_tombstones += part.key_bytes.count(TOMBSTONE)
             low, low_bytes = high, ends[high - 1]
@@ -256,7 +273,17 @@ class TableWriter:
         self._data_bytes += length_bytes
         self._pending.clear()
         self._pending_bytes = self._pending_count = self._pending_tombstones = 0
+        self._page_blocks += 1
+        if self._page_blocks == PAGE_BLOCKS:
+            self._end_page()
         self._index(0, entry)
+
+    def _end_page(self) -> None:
+        """Make a filter page of the blocks since the last one; it is written in front of their index block."""
+        if self._page_blocks:
+            self._pages.append(encode_page(joined(self._page_parts)))
+            self._page_parts.clear()
+            self._page_blocks = 0
 
     def _index(self, level: int, entry: IndexEntry) -> None:
         """Add to a level's index block, and write it when it is full: always behind what it points to."""
@@ -272,7 +299,7 @@ class TableWriter:
 
     def _write_level(self, level: int) -> None:
         index = self._levels[level]
-        offset_bytes, length_bytes, _ = self._write_block(encode_index(index))
+        offset_bytes, length_bytes, _ = self._write_index_block(index)
         self._levels[level] = IndexBlock(level)
         self._level_bytes[level] = 0
         self._index(level + 1, index.summary(offset_bytes, length_bytes))
@@ -284,7 +311,16 @@ class TableWriter:
             if self._levels[level].firsts:
                 self._write_level(level)
             level += 1
-        return self._write_block(encode_index(self._levels[level]))
+        return self._write_index_block(self._levels[level])
+
+    def _write_index_block(self, index: IndexBlock) -> tuple[int, int, int]:
+        """Write an index block, right behind the filter of the data blocks that it names, if any."""
+        if not index.level:
+            self._end_page()
+            for page in self._pages:
+                self._write_block(page)
+            self._pages.clear()
+        return self._write_block(encode_index(index))
 
     def _write_block(self, body: bytes) -> tuple[int, int, int]:
         """Append a body and the checksum of its place; return offset, length, checksum."""

@@ -1,6 +1,6 @@
 """Write the golden directories of the format that this version writes.
 
-    python tests/golden/make.py FOLDER
+    python tests/golden/make.py FOLDER [NAME...]
 
 Run once when a format is released, into a new folder `format-N` beside this
 file; what was released is never written again. Time and chance are simulated,
@@ -16,10 +16,11 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from directories import Files, Maker, flipped, patched
+from filtered import damaged_filter, folded_all_keys
 from format_1 import DELTA, EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
 from layered import store_deltas
 
@@ -366,13 +367,20 @@ MAKERS: dict[str, Callable[[int], Files]] = {
     "store-deltas": store_deltas,
     "damaged-delta": lambda seed: store_deltas(seed, DELTA),
     "damaged-base": lambda seed: store_deltas(seed, OLDER_TABLE),
+    "folded-all-keys": folded_all_keys,
+    "filtered-two-snapshots": store_folded,
+    "filtered-deltas": store_deltas,
+    "damaged-filter": damaged_filter(store_folded, NEWER_TABLE),
+    "damaged-filter-of-the-base": damaged_filter(store_deltas, OLDER_TABLE),
 }
 
 
-def write_all(folder: Path) -> None:
-    """Write every directory into a folder that isn't there yet."""
+def write_all(folder: Path, names: Sequence[str]) -> None:
+    """Write those directories, or every one, into a folder that isn't there yet."""
     folder.mkdir()
     for seed, (name, make) in enumerate(MAKERS.items(), 1):
+        if names and name not in names:
+            continue
         for path, data in make(seed).items():
             target = folder / name / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -380,6 +388,6 @@ def write_all(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or os.path.lexists(sys.argv[1]):
-        sys.exit("usage: python make.py FOLDER, which must not exist yet")
-    write_all(Path(sys.argv[1]))
+    if len(sys.argv) < 2 or os.path.lexists(sys.argv[1]):
+        sys.exit("usage: python make.py FOLDER [NAME...], which must not exist yet")
+    write_all(Path(sys.argv[1]), sys.argv[2:])

@@ -46,7 +46,7 @@ def _load(folder: str, name: str) -> ModuleType:
 both = _load("proof", "both_readers")
 READER = _load("proof", "second_reader").READER
 golden = _load("golden", "format_1")
-GOLDEN_FILES = TESTS / "golden" / golden.FOLDER
+RELEASED = (golden, _load("golden", "format_2"))
 
 Files = dict[str, bytes]
 
@@ -56,10 +56,18 @@ Files = dict[str, bytes]
 
 def golden_files(name: str) -> Files:
     """Return the files of a golden directory."""
-    return {path.name: path.read_bytes() for path in (GOLDEN_FILES / name).iterdir() if path.is_file()}
+    return {path.name: path.read_bytes() for path in golden_folder(name).iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("expected", golden.GOLDEN, ids=lambda expected: expected.name)
+def golden_folder(name: str) -> Path:
+    """Return where a golden directory is."""
+    [folder] = (TESTS / "golden").glob(f"format-*/{name}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "expected", [each for form in RELEASED for each in form.GOLDEN], ids=lambda expected: expected.name
+)
 def test_golden_directories_are_judged_as_they_were_made(expected: Any) -> None:
     """Sound, torn and damaged ones: what opening them gives was written down beside them."""
     files = golden_files(expected.name)
@@ -348,7 +356,7 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 def test_the_program_tells_what_a_store_holds() -> None:
     """Records, state and verdict, for a person."""
-    code, shown = run(GOLDEN_FILES / "store-two-snapshots", "--records", "--state")
+    code, shown = run(golden_folder("store-two-snapshots"), "--records", "--state")
     assert code == 0
     assert "verdict:      sound" in shown
     assert "LSN 8, 2026-01-01" in shown
@@ -368,7 +376,7 @@ def test_the_program_tells_what_a_store_holds() -> None:
 )
 def test_the_program_s_exit_code_is_its_judgement(name: str, code: int, told: str) -> None:
     """And it says which file, where and at which record."""
-    found, shown = run(GOLDEN_FILES / name)
+    found, shown = run(golden_folder(name))
     assert found == code
     assert told in shown
 

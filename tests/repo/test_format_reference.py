@@ -91,6 +91,8 @@ def table_spans(data: bytes) -> Iterator[Span]:
         yield from ((count, name) for count, name in ((middle - start, "key"), (end - middle, "value")) if count)
         start = end
     yield 4, "checksum"
+    yield 0, "filter page"
+    yield from ((4, f"entries = {count}"), (count, "highest bytes"), (count, "next lower bytes"), (4, "checksum"))
     at = footer["root_offset"]
     yield 0, "root index block"
     yield from ((4, "entries = 1"), (1, "level = 0"))

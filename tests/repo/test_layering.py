@@ -40,9 +40,11 @@ ALLOWED: dict[tuple[str, str], str] = {
 # Where each dependency lives: exchanging one touches one place.
 HOMES: dict[str, tuple[str, ...]] = {
     "cbor2": ("journalkit.format.codec", "journalkit.format.cbor_tags"),
-    # frame calls it without the layer between: twice a record, the hottest path there is; block once a lookup.
+    # frame calls it without the layer between: twice a record, the hottest path there is; block and filters once a
+    # lookup.
     "crc32c": (
-        "journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run", "journalkit.format.block"
+        "journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run", "journalkit.format.block",
+        "journalkit.format.filters",
     ),
     "msgspec": ("journalkit.format.msgpack", "journalkit.bench"),
     "sortedcontainers": ("journalkit.store",),

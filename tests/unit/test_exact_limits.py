@@ -143,7 +143,7 @@ def test_a_segment_may_end_where_its_header_does() -> None:
 def test_an_index_names_numbers_of_all_their_bits() -> None:
     """Whole and forged, or of a file nobody can have yet: numbers are compared, and no other error gets out."""
     entry = IndexEntry(b"a", b"b", (1 << 64) - (1 << 33), (1 << 32) - 1, (1 << 64) - 1, (1 << 64) - 1)
-    index = IndexBlock(0)
+    index = IndexBlock(1)
     index.add(entry)
     block = encode_index(index) + bytes(CRC_BYTES)
     assert decode_index(block, offset_bytes=(1 << 64) - 1).entry(0) == entry

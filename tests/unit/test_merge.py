@@ -129,9 +129,9 @@ def test_blocks_that_nothing_changed_are_copied_unparsed(monkeypatch: pytest.Mon
     parsed: list[bytes] = []
     decode = TableSource.block
 
-    def decode_noted(source: TableSource, entry: IndexEntry, *, thorough: bool = False) -> Block:
+    def decode_noted(source: TableSource, entry: IndexEntry) -> Block:
         parsed.append(entry.first)
-        return decode(source, entry, thorough=thorough)
+        return decode(source, entry)
 
     monkeypatch.setattr(TableSource, "block", decode_noted)
     blocks = list(base.blocks())

@@ -9,7 +9,7 @@ import pytest
 from journalkit.errors import CorruptionError
 from journalkit.format.block import Block, Entry, block_checksum, encode_block, run_of
 from journalkit.format.index import IndexBlock, IndexEntry, encode_index
-from journalkit.format.table import TableFooter, TableHeader, TableInfo, footer_checksum
+from journalkit.format.table import UNFILTERED, TableFooter, TableHeader, TableInfo, footer_checksum
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
@@ -26,9 +26,10 @@ Claim = Callable[[IndexEntry], IndexEntry]
 class Forger:
     """Builds table files with right checksums and chosen lies."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = UNFILTERED) -> None:
         self.fs = MemoryFileSystem()
-        self.raw = TableHeader(salt=SALT, store=STORE, number=7, lsn=5).encode()
+        self.version = version
+        self.raw = TableHeader(salt=SALT, store=STORE, number=7, lsn=5, version=version).encode()
 
     def seal(self, body: bytes) -> tuple[int, int]:
         offset_bytes = len(self.raw)
@@ -63,6 +64,7 @@ class Forger:
             "root_offset": summary.offset_bytes,
             "root_length": summary.length_bytes,
             "root_checksum": footer_checksum(self.raw),
+            "version": self.version,
             **lies,
         }
         encoded = TableFooter(**footer).encode(salt=SALT)  # type: ignore[arg-type]
@@ -89,6 +91,7 @@ def test_a_forger_who_does_not_lie_is_believed() -> None:
     [
         {"store": b"another store's!"},
         {"number": 8},
+        {"version": 2},
         {"lsn": 6},
         {"entry_count": 4},
         {"tombstone_count": 0},
