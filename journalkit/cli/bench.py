@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from journalkit.cli import codes
-from journalkit.cli.arguments import Commands, add_command
+from journalkit.cli.arguments import Commands, WrongUsageError, add_command
 from journalkit.cli.page import Remarks, show
 from journalkit.cli.terminal import is_terminal, say_json, tell
-from journalkit.errors import JournalError
+from journalkit.errors import JournalError, UsageError
 
 if TYPE_CHECKING:
     from journalkit.bench.result import Row
@@ -65,7 +65,10 @@ def _run(args: argparse.Namespace) -> int:
     from journalkit.bench.scale import FULL, QUICK, larger
     from journalkit.cli.bench_page import layer_page, page
 
-    wanted = select(args.names)
+    try:
+        wanted = select(args.names)
+    except UsageError as error:
+        raise WrongUsageError(str(error)) from None
     if args.rows:
         chosen = [name for name in NAMES if name in wanted]
         if args.json:

@@ -62,7 +62,7 @@ def test_a_wrong_directory_is_told(directory: str, run: Run, tmp_path: Path) -> 
 def test_an_unknown_row_is_told_with_those_there_are(run: Run) -> None:
     """Nobody remembers thirty names."""
     done = run("bench", "no-such-row")
-    assert done.code == 2
+    assert done.code == 64
     assert "scan-1000" in done.err
 
 
