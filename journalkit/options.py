@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, TypeAlias
 from journalkit.errors import KeyTypeError, KeyValueError, UsageError
 from journalkit.types import SYNC_MODES, Sync
 
-Compaction: TypeAlias = Literal["thread", "manual"]
-COMPACTION_MODES: Final[tuple[Compaction, ...]] = ("thread", "manual")
+Compaction: TypeAlias = Literal["thread", "process", "manual"]
+COMPACTION_MODES: Final[tuple[Compaction, ...]] = ("thread", "process", "manual")
 Duration: TypeAlias = "float | int | timedelta"
 
 MIB: Final = 1024 * 1024
@@ -24,12 +24,13 @@ class Options:
     Attributes:
         sync: What an acknowledgement means by default.
         sync_interval_ms: Under "interval", how long a record may wait for its fsync.
-        compaction: "thread" folds in the background, "manual" only on `compact()`.
+        compaction: "thread" folds in the background, "process" too, in another process; "manual" only on `compact()`.
         keep_snapshots: How many snapshots, and the log that the oldest needs, are kept.
         max_recovery_s: The tail is folded before replaying it would take longer than this.
         max_age_s: A tail with anything in it is folded when its oldest record is this old.
         fold_bytes_min: The log tail is folded for its size when it has this many bytes.
         fold_ratio: Deltas are merged into the base when they have this many times its bytes or entries; 0: always.
+        fold_bytes_per_s: How fast a fold writes at most; None: as fast as it can.
         segment_bytes_max: A segment is rotated when it reaches this size.
         cache_bytes: Memory for what was read: blocks of tables, and single values that are read again.
     """
@@ -42,6 +43,7 @@ class Options:
     max_age_s: float = 3600.0
     fold_bytes_min: int = 8 * MIB
     fold_ratio: float = 0.4
+    fold_bytes_per_s: float | None = None
     segment_bytes_max: int = 64 * MIB
     cache_bytes: int = 64 * MIB
 
@@ -51,7 +53,9 @@ class Options:
         if self.compaction not in COMPACTION_MODES:
             raise UsageError(f"compaction={self.compaction!r} is none of {', '.join(COMPACTION_MODES)}")
         for name, least in _LEAST.items():
-            value, spelled = getattr(self, name), name.removesuffix("_s")
+            value, spelled = getattr(self, name), name if name in _RATES else name.removesuffix("_s")
+            if value is None and name in _RATES:
+                continue
             if isinstance(value, bool) or not isinstance(value, int if name in _COUNTS else int | float):
                 raise KeyTypeError(f"{spelled}={value!r} is not {'a whole' if name in _COUNTS else 'a'} number")
             if not value >= least:
@@ -61,6 +65,7 @@ class Options:
 
 
 _COUNTS: Final = frozenset({"keep_snapshots", "fold_bytes_min", "segment_bytes_max", "cache_bytes"})
+_RATES: Final = frozenset({"fold_bytes_per_s"})
 _LEAST: Final[dict[str, float]] = {
     "sync_interval_ms": 1,
     "keep_snapshots": 1,
@@ -68,6 +73,7 @@ _LEAST: Final[dict[str, float]] = {
     "max_age_s": 0.001,
     "fold_bytes_min": 1,
     "fold_ratio": 0,
+    "fold_bytes_per_s": 1,
     "segment_bytes_max": 4096,
     "cache_bytes": 0,
 }

@@ -40,7 +40,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     ),
     Measure(("replay", "replay-batches"), opening.replay),
     Measure(("fold-delta", "fold-full"), folding.fold),
-    Measure(("append-p99-folding", "append-p99-folding-unsynced"), folding.append_while_folding),
+    Measure(tuple(folding.P99_ROWS), folding.append_while_folding),
     Measure(("commit-p99-threads",), together.tails),
     Measure(("memory", "memory-writing"), footprint.memory),
     Measure(("disk-between", "disk-during"), footprint.disk),

@@ -15,7 +15,7 @@ they mean is decided above.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -167,4 +167,34 @@ class FileSystem(ReadableFileSystem, Protocol):
 
     def lock(self, path: str) -> LockHandle | None:
         """Take the exclusive lock on the file at `path`, creating it if need be; None if somebody has it."""
+        ...
+
+
+class Child(Protocol):
+    """A program that runs in a process of its own, and sees the same files."""
+
+    def send(self, data: bytes, pause: Callable[[], None]) -> None:
+        """Hand over all of the bytes, calling `pause` now and then while they aren't taken; it may raise to give up.
+
+        Raises BrokenPipeError if the child has ended.
+        """
+        ...
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """Return what the child said meanwhile, b"" if it has ended, and None if nothing was heard in that time."""
+        ...
+
+    def end(self) -> int | None:
+        """Kill the child if it still runs; return its status, negative for a signal. Again is harmless.
+
+        None is a child that can't be killed at the moment: it hangs in the kernel, and ends when that lets it.
+        """
+        ...
+
+
+class ChildStarter(Protocol):
+    """What a file system can do besides if other processes see the same files: not every one does."""
+
+    def start_child(self, module: str) -> Child:
+        """Start `main()` of that module in a process of its own. Raises OSError if that can't be, and says why."""
         ...

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from journalkit.fs import descriptors, mounts
+from journalkit.fs.child import PosixChild
 from journalkit.fs.descriptors import DIRECTORY_MODE, Descriptor, Handle, fork_guard, open_regular
 from journalkit.fs.direct import PosixDirectFile
 from journalkit.fs.interface import FileStatus, ReadableFile
@@ -182,6 +183,10 @@ class PosixFileSystem:
     def lock(self, path: str) -> PosixLock | None:
         """Take the exclusive lock on the file at `path`, creating it if need be; None if somebody has it."""
         return take_lock(path)
+
+    def start_child(self, module: str) -> PosixChild:
+        """Start `main()` of that module in a process of its own."""
+        return PosixChild(module)
 
 
 def _open(path: str, flags: int) -> PosixFile:

@@ -250,12 +250,16 @@ class Table:
         for index, at in _walk(self._root, start, stop, False, lambda parent, child: self.source.index(parent, child)):
             yield StoredBlock(self, index.entry(at), index, at, pages)
 
-    def verify(self, *, from_device: bool = False) -> None:
+    def verify(
+        self, *, from_device: bool = False, thorough: bool = True, step: Callable[[], None] | None = None
+    ) -> None:
         """Read every byte again and check it; return if the table is sound.
 
         Args:
             from_device: Read past the page cache where the platform can, so
                 that what is judged is what a power cut would leave.
+            thorough: Decode the blocks too; without, their checksums and ends are compared.
+            step: Called for each block. May sleep, or raise to give up.
 
         Raises:
             CorruptionError: The first damage found, and which keys it costs.
@@ -265,11 +269,11 @@ class Table:
         """
         path, store_uuid = self.path, self.source.header.store
         if not from_device:
-            check_table(self.source.file, path, self.info, store_uuid)
+            check_table(self.source.file, path, self.info, store_uuid, thorough=thorough, step=step)
             return
         file = self._fs.open_direct(path)
         try:
-            check_table(file, path, self.info, store_uuid)
+            check_table(file, path, self.info, store_uuid, thorough=thorough, step=step)
         finally:
             file.close()
 

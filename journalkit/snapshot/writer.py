@@ -184,8 +184,11 @@ class TableWriter:
         self._pending_count += count
         self._pending_tombstones += entry.tombstone_count
 
-    def finish(self) -> TableInfo:
+    def finish(self, *, named: bool = True) -> TableInfo:
         """Close the table, make it durable under its final name and return what the manifest records.
+
+        Args:
+            named: Give it the final name; else that, `publish_file`, is left to somebody else.
 
         Durability:
             Contents and name survive a power cut once this returns.
@@ -215,7 +218,8 @@ class TableWriter:
         self._write_out()
         self._file.sync()
         self._file.close()
-        publish_file(self._fs, self._directory, self._temporary, self._name)
+        if named:
+            publish_file(self._fs, self._directory, self._temporary, self._name)
         self._ended = True
         return TableInfo(
             number=self._header.number,

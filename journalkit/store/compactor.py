@@ -30,9 +30,10 @@ from journalkit.options import Options
 from journalkit.recovery.reserve import Reserve
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
-from journalkit.store.folding import Folding, delta_bytes
+from journalkit.store.folding import Folding, delta_bytes, merged_bytes
 from journalkit.store.layers import Frozen, Layers
 from journalkit.store.merging import Layer, tables_to_merge
+from journalkit.store.outside import Outside
 
 LOOK_AGAIN_S = 0.2
 BACK_OFF_MAX_S = 60.0
@@ -45,19 +46,27 @@ _STRETCH_S = 0.000_25
 """How long a fold works at a time: what a writer that comes back from its fsync may have to wait for it."""
 _STRETCH_MAX_S = 0.005
 """How long at most, where writers outrun the fold: longer than this the interpreter lets nobody work."""
+_FOLDS_BEHIND = 2
+_FOLDS_OF_ROOM = 4
+"""How much may wait for a fold that is held back, and how much room has to be left, in what makes a fold due."""
 
 _log = logging.getLogger("journalkit.compactor")
 
 
 @dataclass(frozen=True, slots=True)
 class CompactorStatistics:
-    """What the compactor did since the store was opened. `last_error` is "" after a fold that worked."""
+    """What the compactor did since the store was opened. `last_error` is "" after a fold that worked.
+
+    `outside` counts the folds that another process merged; `refusal` says why none is asked to, though it should.
+    """
 
     folds: int
     failures: int
     last_error: str
     emergencies: int
     bytes_folded: int
+    outside: int
+    refusal: str
 
 
 class Compactor:
@@ -87,6 +96,7 @@ class Compactor:
         self._options = options
         self._replay_bytes_per_s = replay_bytes_per_s
         self._cache = cache
+        self._outside = Outside(fs, clock) if options.compaction == "process" else None
         self._one_at_a_time = threading.Lock()
         self._cancelled = False
         self._not_before_s = self._let_go_s = 0.0
@@ -96,7 +106,16 @@ class Compactor:
 
     def statistics(self) -> CompactorStatistics:
         """Return counts since the store was opened."""
-        return CompactorStatistics(self._folds, self._failures, self._last_error, self._emergencies, self._bytes_folded)
+        outside = self._outside
+        return CompactorStatistics(
+            self._folds,
+            self._failures,
+            self._last_error,
+            self._emergencies,
+            self._bytes_folded,
+            outside.folds if outside else 0,
+            outside.refusal if outside else "",
+        )
 
     # When
 
@@ -253,13 +272,34 @@ class Compactor:
         salt = int.from_bytes(self._clock.random_bytes(4), "little")
         manifest = self._keeper.current
         # Made for one fold: kept, it and this would hold each other, and a store that is dropped its tables with them.
-        folding = Folding(self._fs, self._directory, manifest.store, self._cache, self._pace, self._step)
+        folding = Folding(
+            self._fs,
+            self._directory,
+            manifest.store,
+            self._cache,
+            self._clock,
+            self._pace,
+            self._step,
+            lambda: self._is_urgent(merged_bytes(folded, merged_count)),
+            self._options.fold_bytes_per_s,
+            self._outside,
+        )
         return folding.write(folded, merged_count, number=manifest.next_table, salt=salt)
 
     def _step(self) -> None:
         # Letting go costs as much as a block's merge, and on a busy machine a turn of all others.
         if self._cancelled or self._clock.monotonic_s() - self._let_go_s >= self._stretch_s():
             self._pace()
+
+    def _is_urgent(self, table_bytes: int) -> bool:
+        """Whether a fold's rate mustn't be kept: the next fold is overdue, or the disk has little room beside this."""
+        least_bytes = self._options.fold_bytes_min
+        if self._layers.waiting_bytes >= _FOLDS_BEHIND * least_bytes:
+            return True
+        try:
+            return self._fs.free_bytes(self._directory) < table_bytes + _FOLDS_OF_ROOM * least_bytes
+        except OSError:
+            return True
 
     def _stretch_s(self) -> float:
         """Return how long to work at a time: the longer, the more the writers are ahead, which slows them down."""

@@ -35,6 +35,7 @@ def open_store(
     max_age: Duration = timedelta(hours=1),
     fold_bytes_min: int = 8 * MIB,
     fold_ratio: float = 0.4,
+    fold_bytes_per_s: float | None = None,
     segment_bytes_max: int = 64 * MIB,
     cache_bytes: int = 64 * MIB,
     metadata: Mapping[str, Any] | None = None,
@@ -56,7 +57,8 @@ def open_store(
             `sync`, rotation, fold or close.
         sync_interval_ms: See `sync`; milliseconds.
         codec: How values are stored, "cbor", "msgpack" or "raw"; None is the store's own, "cbor" for a new one.
-        compaction: "thread" folds in the background, "manual" only on `compact()`.
+        compaction: "thread" folds in the background; "process" too, and lets another process do the merging, so that
+            it takes nothing of this one's time; "manual" folds only on `compact()`.
         keep_snapshots: How many snapshots are kept, with the log that the oldest needs.
         recovery: "default" cuts a torn tail and refuses damage, "strict" refuses
             both, "point-in-time" keeps what is before the first damage.
@@ -65,6 +67,8 @@ def open_store(
         fold_bytes_min: Fold for size when the log's tail has this many bytes.
         fold_ratio: Merge what folds wrote into the base when it has this many times
             the base's bytes or entries; 0: at each fold, which writes everything anew.
+        fold_bytes_per_s: How many bytes a fold writes in a second at most, None for as fast as it can. Not kept
+            where it would cost more: when what is new is two folds ahead, or the disk is filling.
         segment_bytes_max: Rotate a log segment at this size.
         cache_bytes: Memory for what was read: blocks of the snapshot, and single values that are read again.
         metadata: Stored with a new store; a mapping of str to CBOR values.
@@ -99,6 +103,7 @@ def open_store(
         max_age_s=seconds(max_age, "max_age"),
         fold_bytes_min=fold_bytes_min,
         fold_ratio=fold_ratio,
+        fold_bytes_per_s=fold_bytes_per_s,
         segment_bytes_max=segment_bytes_max,
         cache_bytes=cache_bytes,
     )

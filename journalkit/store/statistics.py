@@ -28,6 +28,8 @@ class StoreStatistics:
         fold_failures: Folds that failed.
         last_fold_error: Why the last one failed, "" if it worked.
         emergencies: How often a full disk made the compactor keep one snapshot only.
+        folds_outside: Folds that another process merged, under `compaction="process"`.
+        fold_refusal: Why none is asked to although it should be, "" if that isn't so.
     """
 
     commits: int
@@ -46,6 +48,8 @@ class StoreStatistics:
     fold_failures: int
     last_fold_error: str
     emergencies: int
+    folds_outside: int
+    fold_refusal: str
 
 
 def gather(engine: Engine) -> StoreStatistics:
@@ -77,4 +81,6 @@ def gather(engine: Engine) -> StoreStatistics:
         fold_failures=compactor.failures if compactor else 0,
         last_fold_error=compactor.last_error if compactor else "",
         emergencies=compactor.emergencies if compactor else 0,
+        folds_outside=compactor.outside if compactor else 0,
+        fold_refusal=compactor.refusal if compactor else "",
     )

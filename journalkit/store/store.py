@@ -326,7 +326,7 @@ class Store(Handle, PointReads, AtomicUpdates):
 
     def _start_threads(self) -> None:
         super()._start_threads()
-        if self._engine.writing is not None and self._options.compaction == "thread":
+        if self._engine.writing is not None and self._options.compaction != "manual":
             self._run(self._engine.writing.compactor, "journalkit-compactor")
 
     # Guards

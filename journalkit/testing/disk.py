@@ -24,6 +24,7 @@ from typing import Literal
 
 from journalkit.fs.interface import FileStatus
 from journalkit.fs.tree import FileNode
+from journalkit.testing.children import InlineChild
 from journalkit.testing.faults import Place, Share
 from journalkit.testing.handles import SimulatedFile, SimulatedLock
 from journalkit.testing.medium import SECTOR_BYTES, Chooser, Link, Rename, Unlink, chooser
@@ -144,6 +145,10 @@ class SimulatedDisk:
                 self._add_file(path)
             node = self._state.tree.file(path)
             return None if node.is_locked else SimulatedLock(self._state, node, path)
+
+    def start_child(self, module: str) -> InlineChild:  # noqa: ARG002 - folds are all that asks for one
+        """Give a fold a child that works on this disk, in the thread that asks it."""
+        return InlineChild(self)
 
     # -- crashes --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 
 import journalkit
 from journalkit.errors import JournalError, StorageError
+from journalkit.store.outside import Outside
 from journalkit.testing import PowerCut, SimulatedClock, SimulatedDisk
 
 STORE = "/store"
@@ -24,9 +25,9 @@ SHAPES = {
 """How often the base is merged, in the folds before and in the one that is cut off, and what its tables then hold."""
 
 
-def opened(disk: SimulatedDisk, ratio: float) -> journalkit.Store:
-    """Open the store on a disk, folding only when told."""
-    return journalkit.open(
+def opened(disk: SimulatedDisk, ratio: float, *, outside: bool = False) -> journalkit.Store:
+    """Open the store on a disk, folding only when told, in this process or by another."""
+    store = journalkit.open(
         STORE,
         fs=disk,
         clock=SimulatedClock(seed=3),
@@ -35,6 +36,10 @@ def opened(disk: SimulatedDisk, ratio: float) -> journalkit.Store:
         fold_bytes_min=1,
         fold_ratio=ratio,
     )
+    if outside:
+        # What `compaction="process"` does, without its thread.
+        store._engine.writing.compactor._outside = Outside(disk, SimulatedClock())  # type: ignore[union-attr]
+    return store
 
 
 def prepared(ratio: float) -> SimulatedDisk:
@@ -75,25 +80,31 @@ def ratio(shape: str) -> float:
     return SHAPES[shape][1]
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["here", "outside"])
+def outside(request: pytest.FixtureRequest) -> bool:
+    """Whether another process merges. On this disk it works operation by operation too."""
+    return bool(request.param)
+
+
 @pytest.fixture(scope="module")
-def operations(base: SimulatedDisk, shape: str, ratio: float) -> int:
+def operations(base: SimulatedDisk, shape: str, ratio: float, outside: bool) -> int:
     """How many operations a fold has that could be the last."""
     disk = base.process_crash()
-    with opened(disk, ratio) as store:
+    with opened(disk, ratio, outside=outside) as store:
         before = disk.operation_count
         fold(store)
         count = disk.operation_count - before
-        assert store.statistics().folds == 1
+        assert (store.statistics().folds, store.statistics().folds_outside) == (1, int(outside))
         assert store.pruned_lsn > 0
         assert [table.info.entry_count for table in store._layers.tables] == SHAPES[shape][2]
     assert count > 15
     return count
 
 
-def cut(base: SimulatedDisk, ratio: float, at: int) -> Iterator[SimulatedDisk]:
+def cut(base: SimulatedDisk, ratio: float, at: int, outside: bool) -> Iterator[SimulatedDisk]:
     """Cut the power when a fold's operation begins; yield what may be left."""
     disk = base.process_crash()
-    store = opened(disk, ratio)
+    store = opened(disk, ratio, outside=outside)
     disk.stop_after(at)
     with suppress(PowerCut):
         fold(store)
@@ -104,12 +115,12 @@ def cut(base: SimulatedDisk, ratio: float, at: int) -> Iterator[SimulatedDisk]:
 
 
 def test_a_power_cut_at_any_operation_of_a_fold_costs_nothing(
-    base: SimulatedDisk, ratio: float, operations: int
+    base: SimulatedDisk, ratio: float, operations: int, outside: bool
 ) -> None:
     """The snapshot is published only when it and its log are durable, and pruned only behind that."""
     undurable = {key: value for key, value in STATE.items() if key != "tail"}
     for at in range(1, operations + 1):
-        for after in cut(base, ratio, at):
+        for after in cut(base, ratio, at, outside):
             with opened(after, ratio) as store:
                 assert dict(store) in (STATE, undurable), f"cut at operation {at}"
                 assert not store.recovery_report.fell_back
@@ -130,12 +141,12 @@ def test_a_power_cut_at_any_operation_of_a_fold_costs_nothing(
      "open_read", "open_direct"],
 )  # fmt: skip
 def test_an_error_at_any_operation_of_a_fold_costs_nothing(
-    base: SimulatedDisk, ratio: float, operation: str, number: int
+    base: SimulatedDisk, ratio: float, operation: str, number: int, outside: bool
 ) -> None:
     """It is an error of the contract; reads go on; another try or another open mends it."""
     for nth in range(1, 13):
         disk = base.process_crash()
-        store = opened(disk, ratio)
+        store = opened(disk, ratio, outside=outside)
         store.put("tail", 1, sync="never")
         disk.fail(operation, nth, number)
         with suppress(JournalError):

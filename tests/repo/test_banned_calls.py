@@ -54,7 +54,12 @@ RULES = [
     Rule(("pickle", "marshal", "shelve", "dill", "cloudpickle"), (), "a codec; no code runs from data"),
     Rule(("eval", "exec", "compile", "__import__"), (), "a table of functions; no code runs from data"),
     Rule(("print",), ("journalkit.cli", "journalkit.ui", "journalkit.bench"), "an attribute, an error, or a warning"),
-    Rule(("os._exit", "os.fork"), ("journalkit.cli", "journalkit.testing"), "the caller's own end"),
+    Rule(
+        ("os._exit", "os.fork"),
+        ("journalkit.cli", "journalkit.testing", "journalkit.fs.child"),
+        "the caller's own end",
+    ),
+    Rule(("subprocess", "multiprocessing"), ("journalkit.fs.child", *FACES), "journalkit.fs.interface.ChildStarter"),
 ]
 
 MARKS = ("pragma: no cover", "pragma: no branch", "pragma: nocover")

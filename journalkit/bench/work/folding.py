@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Literal
 
 import journalkit
 from journalkit.bench import data
@@ -22,6 +22,13 @@ from journalkit.bench.work.together import p99
 _FULL: Final = "a full fold"
 _WITHOUT: Final = "without folding"
 _FOLDS_MAX: Final = 20
+
+P99_ROWS: Final[dict[str, tuple[Literal["manual", "process"], journalkit.Sync]]] = {
+    "append-p99-folding": ("manual", "always"),
+    "append-p99-folding-unsynced": ("manual", "never"),
+    "append-p99-folding-process": ("process", "always"),
+    "append-p99-folding-process-unsynced": ("process", "never"),
+}
 
 
 def fold(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
@@ -71,18 +78,21 @@ def fold(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
 def append_while_folding(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
     """The slowest hundredth of puts while a fold of the whole state runs, against puts in peace."""
     with bench.place() as path:
-        if "append-p99-folding" in wanted:
-            place = os.path.join(path, "always")
-            yield _appends(bench, "append-p99-folding", place, "always", bench.scale.durable_puts)
-        if "append-p99-folding-unsynced" in wanted:
-            place = os.path.join(path, "never")
-            yield _appends(bench, "append-p99-folding-unsynced", place, "never", bench.scale.puts)
+        for name, (compaction, sync) in P99_ROWS.items():
+            if name in wanted:
+                least = bench.scale.durable_puts if sync == "always" else bench.scale.puts
+                yield _appends(bench, name, os.path.join(path, name), sync, compaction, least)
 
 
-def _appends(bench: Bench, name: str, path: str, sync: journalkit.Sync, least: int) -> Row:
+def _appends(
+    bench: Bench, name: str, path: str, sync: journalkit.Sync, compaction: Literal["manual", "process"], least: int
+) -> Row:
     scale = bench.scale
     fill(path, scale.keys)
-    with journalkit.open(path, sync=sync, compaction="manual") as store:
+    # Folds happen when they are asked for, whatever is written.
+    with journalkit.open(
+        path, sync=sync, compaction=compaction, fold_bytes_min=1 << 40, max_age=1e9, max_recovery=1e9
+    ) as store:
         numbers = iter(range(scale.keys, 1 << 31))
 
         def put() -> float:
@@ -101,14 +111,17 @@ def _appends(bench: Bench, name: str, path: str, sync: journalkit.Sync, least: i
                     break
             return p99(waits)
 
+        asked = f"sync={sync!r}, compaction={compaction!r}, every key changed, compact() in a thread"
         result = contest(
-            Contender("while folding", folding, f"sync={sync!r}, every key changed, compact() in a thread"),
+            Contender("while folding", folding, asked),
             [Contender(_WITHOUT, lambda _: p99([put() for _ in range(least)]), f"sync={sync!r}")],
             max(2, scale.rounds // 2),
         )
         last = next(numbers) - 1
         must(store[data.key(last)] == data.value(last), NAME)
-    what = f"put, p99, while {scale.keys:,} keys are folded" + ("" if sync == "always" else f", sync={sync!r}")
+        must(compaction == "manual" or store.statistics().folds_outside == store.statistics().folds, NAME)
+    told = ["" if sync == "always" else f"sync={sync!r}", "" if compaction == "manual" else "by another process"]
+    what = ", ".join([f"put, p99, while {scale.keys:,} keys are folded", *filter(None, told)])
     survives = "power cut" if sync == "always" else "process crash"
     return Row(name, what, _WITHOUT, Goal(3, at_most=True), result, durability=survives)
 

@@ -11,6 +11,7 @@ import pytest
 import journalkit
 from journalkit.errors import JournalError
 from journalkit.store.compactor import Compactor
+from journalkit.store.outside import Outside
 from journalkit.testing import SimulatedClock, SimulatedDisk
 
 STORE = "/store"
@@ -34,6 +35,10 @@ class Bench:
     def compactor(store: journalkit.Store) -> Compactor:
         assert store._engine.writing is not None
         return store._engine.writing.compactor
+
+    def fold_outside(self, store: journalkit.Store, fs: Any = None) -> None:
+        """Let children do what `compaction="process"` lets them do, without its thread."""
+        self.compactor(store)._outside = Outside(fs or self.disk, self.clock)
 
     def names(self, ending: str) -> list[str]:
         return [name for name in self.disk.list(STORE) if name.endswith(ending)]
