@@ -14,13 +14,11 @@ from __future__ import annotations
 import os
 import weakref
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from journalkit.errors import CorruptionError
 from journalkit.format.block import CRC_BYTES, Block, Entry, find_entry, is_as_indexed, position
-from journalkit.format.codec import Codec
-from journalkit.format.columns import Columns, columns, same_sized_items
 from journalkit.format.filters import PAGE_BLOCKS, may_hold, part_in
 from journalkit.format.index import IndexBlock, IndexEntry
 from journalkit.format.malformed import MalformedError
@@ -28,10 +26,11 @@ from journalkit.format.names import table_name
 from journalkit.format.table import TableFooter, TableInfo
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, sizes
-from journalkit.snapshot.cache import BlockCache, Slot, decoded_bytes, raw_bytes
+from journalkit.snapshot.cache import BlockCache, decoded_bytes, raw_bytes
 from journalkit.snapshot.check import check_table
+from journalkit.snapshot.part import Part
 from journalkit.snapshot.source import ClosedFile, TableSource, open_source
-from journalkit.types import ABSENT, Absent, Key
+from journalkit.types import ABSENT, Absent
 
 INDEX_ENTRY_OBJECT_BYTES = 20
 """What a decoded index entry takes more than its bytes in the file and two bytes objects: places in two lists, and one
@@ -85,38 +84,6 @@ class _Pages:
                 self._page = None  # the keys say the same: what is written from here on is whole again
             self._first = first
         return part_in(self._page, index, at) if self._page is not None else None
-
-
-class _Part:
-    """Some entries of a block that was read: a batch. `slot` is the block's place in the cache, if it has one."""
-
-    __slots__ = ("_block", "_entry", "_high", "_low", "_slot", "_source")
-
-    def __init__(
-        self, source: TableSource, entry: IndexEntry, block: bytes, slot: Slot | None, low: int, high: int
-    ) -> None:
-        self._source = source
-        self._entry = entry
-        self._block = block
-        self._slot = slot
-        self._low = low
-        self._high = high
-
-    def columns(self) -> Columns:
-        """As `Batch.columns`."""
-        try:
-            return columns(self._block, self._low, self._high)
-        except MalformedError as error:
-            raise self._source.lost(self._entry, error) from error
-
-    def items(self, codec: Codec) -> list[tuple[Key, bytes]] | None:
-        """As `Batch.items`."""
-        slot = self._slot
-        is_ordered = slot is not None and slot.is_ordered
-        items = same_sized_items(self._block, self._low, self._high, codec, is_ordered=is_ordered)
-        if items is not None and slot is not None:
-            slot.is_ordered = True
-        return items
 
 
 class Table:
@@ -211,6 +178,54 @@ class Table:
             self._note(in_vain=found is ABSENT)
         return found
 
+    def get_many(self, keys: Sequence[bytes], found: dict[bytes, bytes | None]) -> list[bytes]:
+        """Put what the table says of keys, given in order, into `found`; return those of which it says nothing.
+
+        Raises:
+            CorruptionError: A block that would hold one of them is damaged.
+            ClosedError: The table was closed.
+
+        Complexity:
+            Each block that may hold one of them is read once, in the order of the file.
+        """
+        # Hot: `get` in its own words, staying with a part of the index and with a block as long as keys lie in them.
+        slots, table_id, cache = self._slots, self._table_id, self._cache
+        silent: list[bytes] = []
+        leaf, leaf_end = self._leaf(keys[0]) if keys else (self._root, None)
+        raw, last, at, count, is_new = b"", b"", 0, 0, False
+        for key in keys:
+            if key > last or not raw:
+                if leaf_end is not None and key >= leaf_end:
+                    leaf, leaf_end = self._leaf(key)
+                raw = b""
+                at = bisect_right(leaf.firsts, key) - 1
+                if at < 0 or key > leaf.lasts[at]:
+                    silent.append(key)
+                    continue
+                slot = slots.get((table_id, leaf.offsets[at]))
+                if slot is not None:
+                    slot.read_since = True
+                    cache.hits += 1
+                    raw = slot.block
+                elif self._filtered_reads and not self._may_hold(leaf, at, key):
+                    silent.append(key)
+                    continue
+                else:
+                    raw = self._load_for_get(leaf, at)
+                last, count, is_new = leaf.lasts[at], leaf.entry_counts[at], slot is None
+            try:
+                value = find_entry(raw, count, key)
+            except MalformedError as error:
+                raise self.source.lost(leaf.entry(at), error) from error
+            if value is ABSENT:
+                silent.append(key)
+            else:
+                found[key] = value
+            if is_new:
+                self._note(in_vain=value is ABSENT)
+                is_new = False
+        return silent
+
     def scan(self, start: bytes | None, stop: bytes | None, *, reverse: bool = False) -> Iterator[Entry]:
         """Yield entries, tombstones included, with start <= key < stop in order, or in reverse: `batches` in ones."""
         return entries_of(self.batches(start, stop, reverse=reverse), reverse=reverse)
@@ -238,10 +253,10 @@ class Table:
                 size = next(size_of)
                 cut = max(low, high - size) if reverse else min(low + size, high)
                 if reverse:
-                    yield _Part(self.source, entry, raw, slot, cut, high)
+                    yield Part(self.source, entry, raw, slot, cut, high)
                     high = cut
                 else:
-                    yield _Part(self.source, entry, raw, slot, low, cut)
+                    yield Part(self.source, entry, raw, slot, low, cut)
                     low = cut
 
     def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
@@ -284,6 +299,15 @@ class Table:
         """
         self.source = replace(self.source, file=ClosedFile(self.source.path))
         self._finalizer()
+
+    def _leaf(self, key: bytes) -> tuple[IndexBlock, bytes | None]:
+        """Return the index block of level 0 that speaks of a key, and from which key on another one does, if any."""
+        index, end = self._root, None
+        while index.level:
+            at = max(bisect_right(index.firsts, key) - 1, 0)
+            end = index.firsts[at + 1] if at + 1 < len(index.firsts) else end
+            index = self._index(index, index.entry(at))
+        return index, end
 
     def _index(self, parent: IndexBlock, entry: IndexEntry) -> IndexBlock:
         found: IndexBlock | None = self._cache.get(self._table_id, entry.offset_bytes)

@@ -51,12 +51,18 @@ class Frozen:
 
     def get_many(self, keys: list[bytes]) -> dict[bytes, bytes]:
         """Return the encoded values of those keys, given in order, that are there; tables are read in order too."""
-        found: dict[bytes, bytes] = {}
-        for key in keys:
-            value = self.get(key)
-            if value is not None and value is not ABSENT:
-                found[key] = value
-        return found
+        found: dict[bytes, bytes | None] = {}
+        rest = keys
+        for memtable in self.memtables:
+            entries = memtable.entries
+            found.update((key, entries[key]) for key in rest if key in entries)
+            rest = [key for key in rest if key not in entries]
+        try:
+            for table in self.tables:
+                rest = table.get_many(rest, found)
+        except OSError as error:
+            raise unreadable(error) from error
+        return {key: value for key, value in found.items() if value is not None}
 
     def get_in_memory(self, key: bytes) -> bytes | Absent | Unset | None:
         """`get` without touching a table: UNSET if only they can tell."""
