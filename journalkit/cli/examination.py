@@ -46,7 +46,7 @@ from journalkit.recovery.plan import Plan, RecoveryMode, make_plan, permit
 from journalkit.recovery.salvage import FOREIGN_MANIFEST
 from journalkit.recovery.salvage_tables import TableRemains, read_remains
 from journalkit.recovery.scan import LogScan, SegmentScan, scan_log
-from journalkit.recovery.snapshots import MISPLACED, SMALL_BYTES, misplaced
+from journalkit.recovery.snapshots import MISPLACED, is_small, misplaced
 from journalkit.recovery.strays import Strays, find_strays
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
@@ -199,6 +199,8 @@ class _Look:
         self._cache = BlockCache(0)
         self._senseless: list[Damage] = []
         self._ends: dict[int, tuple[int, int]] = {}
+        small = [entry.tables for entry in manifest.snapshots if is_small(entry)]
+        self._read_in_full = {info.number for tables in small for info in tables}
         self._examiner = Examiner(fs, directory, manifest)
         self._findings: list[Finding] = []
 
@@ -315,7 +317,7 @@ class _Look:
             try:
                 self._ends[info.number] = (table.footer.lsn, table.footer.below)
                 file = replace(file, holds=f"{count(info.entry_count, 'entry')} {_state_of(table)}")
-                if self._deep or info.size_bytes <= SMALL_BYTES:
+                if self._deep or info.number in self._read_in_full:
                     table.verify(from_device=self._deep)
             finally:
                 table.close()

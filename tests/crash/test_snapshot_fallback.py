@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+import journalkit
 from journalkit.errors import CorruptionError, StorageError
 from journalkit.format.manifest import encode_manifest
+from journalkit.format.table import HEADER_BYTES as TABLE_HEADER_BYTES
 from journalkit.recovery import snapshots
+from journalkit.testing import SimulatedDisk
 
 OLDER, NEWER = 0, 1
 
@@ -186,6 +189,26 @@ def test_a_large_table_is_opened_by_its_ends_and_read_in_full_only_on_request(
     assert choice.lsn == 6
     choice = store.choose(deep=True)
     assert (choice.lsn, len(choice.damaged)) == (3, 1)
+
+
+def test_a_small_table_on_a_large_one_is_not_read_in_full_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base of ten million keys has deltas of a few megabytes on it: to read those took longer than all the rest."""
+    disk = SimulatedDisk()
+    with journalkit.open("/s", fs=disk, compaction="manual", fold_bytes_min=1, fold_ratio=1000.0) as store:
+        store.update({number: bytes(50) for number in range(500)})
+        store.compact()
+        store["new"] = bytes(50)
+        store.compact()
+    delta, base = sorted((len(disk.read_bytes(f"/s/{name}")), name) for name in disk.list("/s") if "table-" in name)
+    disk.flip_bit(f"/s/{delta[1]}", 8 * (TABLE_HEADER_BYTES + 20))
+    monkeypatch.setattr(snapshots, "SMALL_BYTES", base[0])
+    with journalkit.open("/s", fs=disk, mode="r") as store:
+        assert store[7] == bytes(50)
+        with pytest.raises(CorruptionError, match=delta[1]):
+            store["new"]
+    monkeypatch.setattr(snapshots, "SMALL_BYTES", base[0] + delta[0])
+    with journalkit.open("/s", fs=disk, mode="r") as store:
+        assert store.recovery_report.fell_back
 
 
 def test_a_table_that_can_not_be_read_for_another_reason_is_no_damage(world: Any) -> None:
