@@ -153,6 +153,16 @@ class FileSystem(ReadableFileSystem, Protocol):
         """Replace `target` by `source`, atomically. Durable after `sync_directory`."""
         ...
 
+    def link(self, source: str, target: str) -> None:
+        """Give the file `source` a second name, which must not be taken: FileExistsError, and nothing changed.
+
+        Of any number of programs that try one name exactly one gets it, on
+        network file systems too. Not every file system can: OSError (EPERM,
+        EOPNOTSUPP) then. Durable after `sync_directory` of the target's
+        directory; a rename between two names of one file does nothing.
+        """
+        ...
+
     def unlink(self, path: str) -> None:
         """Remove a name; who has the file open keeps it. Durable after `sync_directory`."""
         ...

@@ -186,6 +186,11 @@ class MemoryFileSystem:
         with self.guard:
             self._tree.rename(source, target)
 
+    def link(self, source: str, target: str) -> None:
+        """Give the file `source` a second name that must not be taken."""
+        with self.guard:
+            self._tree.link(source, target)
+
     def unlink(self, path: str) -> None:
         """Remove a file's name; who has the file open keeps it."""
         with self.guard:

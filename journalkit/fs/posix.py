@@ -162,6 +162,10 @@ class PosixFileSystem:
         """Replace `target` by `source`, atomically. Only `journalkit.fs.atomic` calls this."""
         os.replace(source, target)
 
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name that must not be taken; a symbolic link gets one itself, and isn't followed."""
+        os.link(source, target, follow_symlinks=False)
+
     def unlink(self, path: str) -> None:
         """Remove a name."""
         os.unlink(path)

@@ -28,12 +28,18 @@ def os_error(number: int, path: str) -> OSError:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class FileNode:
-    """A file: it lives as long as a name or a handle holds it."""
+    """A file: it lives as long as a name or a handle holds it. `is_shared` is one that ever had two names."""
 
     inode: int
     content: bytearray = field(default_factory=bytearray, repr=False)
-    is_linked: bool = True
+    name_count: int = 1
+    is_shared: bool = False
     is_locked: bool = False
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether any name stands for it."""
+        return self.name_count > 0
 
     def read(self, count_bytes: int, offset_bytes: int) -> bytes:
         """Return what is there, short at the end of the file."""
@@ -139,7 +145,17 @@ class Tree:
         node = self.file(path)
         directory, name = self.parent(path)
         del directory.entries[name]
-        node.is_linked = False
+        node.name_count -= 1
+        return node
+
+    def link(self, source: str, target: str) -> FileNode:
+        """Give a file a second name; FileExistsError if it is taken, PermissionError for a directory."""
+        node = self.get(source)
+        if isinstance(node, DirectoryNode):
+            raise os_error(errno.EPERM, source)
+        self.add(target, node)
+        node.name_count += 1
+        node.is_shared = True
         return node
 
     def remove_directory(self, path: str) -> None:
@@ -163,7 +179,7 @@ class Tree:
         if replaced is node:
             return
         if replaced is not None:
-            replaced.is_linked = False
+            replaced.name_count -= 1
         del source_directory.entries[source_name]
         target_directory.entries[target_name] = node
 

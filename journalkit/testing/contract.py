@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias
 
 from journalkit.fs.interface import FileSystem
 from journalkit.fs.lock import DESCRIPTION_BYTES_MAX, read_description
+from journalkit.testing.contract_links import LINK_CHECKS
 from journalkit.testing.expect import put, read, refused
 
 Check: TypeAlias = Callable[[FileSystem, str], None]
@@ -381,6 +382,7 @@ FILESYSTEM_CONTRACT: Final[Mapping[str, Check]] = {
         status_tells_size_kind_and_identity,
         rename_replaces_the_target_at_once,
         rename_refuses_what_it_cannot_do_and_changes_nothing,
+        *LINK_CHECKS,
         an_unlinked_file_stays_for_who_has_it_open,
         unlink_and_remove_directory_each_take_their_own_kind,
         sync_directory_refuses_what_is_no_directory,

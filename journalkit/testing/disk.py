@@ -106,12 +106,23 @@ class SimulatedDisk:
         with state.guard:
             state.plan.step("rename", source, f" {target}")
             node = state.tree.file(source)
-            old, (new, name) = state.tree.parent(source)[0], state.tree.parent(target)
+            (old, old_name), (new, name) = state.tree.parent(source), state.tree.parent(target)
+            if new.entries.get(name) is node:
+                return
             state.tree.rename(source, target)
-            rename = Rename(old, new, name, node)
+            rename = Rename(old, new, name, node, old_name)
             state.directory_medium(old).operations.append(rename)
             if new is not old:
                 state.directory_medium(new).operations.append(rename)
+
+    def link(self, source: str, target: str) -> None:
+        """Give the file `source` a second name that must not be taken."""
+        state = self._state
+        with state.guard:
+            state.plan.step("link", source, f" {target}")
+            node = state.tree.link(source, target)
+            parent, name = state.tree.parent(target)
+            state.directory_medium(parent).operations.append(Link(name, node))
 
     def unlink(self, path: str) -> None:
         """Remove a name; who has the file open keeps it, and its room stays taken."""

@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeAlias
 
 MUTATING = frozenset(
     {
-        "allocate", "create", "describe", "lock", "make_directory", "pwrite", "remove_directory", "rename", "sync",
-        "sync_data", "sync_directory", "truncate", "unlink",
+        "allocate", "create", "describe", "link", "lock", "make_directory", "pwrite", "remove_directory", "rename",
+        "sync", "sync_data", "sync_directory", "truncate", "unlink",
     }
 )  # fmt: skip
 OPERATIONS = MUTATING | {

@@ -12,6 +12,7 @@ right on all of them:
   one change: it happened or it didn't, between two directories too, and either
   one's sync makes it durable. A new file's name that is kept takes the name from
   whatever a lost change left there.
+- A file with two names may be left with either, both or none, as each name's own change is kept or lost.
 - A write that went astray lies, whole sectors of it, in another place, as
   durable as it would have been in the right one; there stays what was there.
   Readers see neither until they look past the cache or after a cut.
@@ -197,7 +198,7 @@ class FileMedium:
 
 
 class Link(NamedTuple):
-    """A name given to a new file or directory."""
+    """A name given to a new file or directory, or to a file that has one."""
 
     name: str
     node: Node
@@ -224,10 +225,11 @@ class Rename(NamedTuple):
     target: DirectoryNode
     name: str
     node: Node
+    old_name: str
 
     def apply(self, entries: dict[str, Node], here: DirectoryNode) -> None:
-        """Do this directory's part of it. A file has one name: one that a lost rename left goes too."""
-        for name in [name for name, node in entries.items() if node is self.node]:
+        """Do this directory's part of it. A file that has one name loses one that a lost rename left, too."""
+        for name in [name for name, node in entries.items() if node is self.node and self._takes(name)]:
             del entries[name]
         if here is self.target:
             entries[self.name] = self.node
@@ -239,9 +241,13 @@ class Rename(NamedTuple):
 
     def supersedes(self, older: NameOperation, here: DirectoryNode) -> bool:
         """Whether an older change in the directory means nothing any more once this one is durable."""
-        if not isinstance(older, Unlink) and older.node is self.node:
+        if not isinstance(older, Unlink) and older.node is self.node and self._takes(older.name):
             return True
         return here is self.target and older.name == self.name
+
+    def _takes(self, name: str) -> bool:
+        """Whether the file gives up a name that it had: all, but of one with several names only the renamed one."""
+        return name == self.old_name or not (isinstance(self.node, FileNode) and self.node.is_shared)
 
 
 NameOperation: TypeAlias = Link | Unlink | Rename

@@ -76,17 +76,23 @@ class DiskState:
         """Return one state that a power cut may leave; all of it is durable then."""
         after = DiskState(self.capacity_bytes)
         decided: dict[int, int] = {}
-        placed: set[Node] = set()
+        placed: dict[Node, FileNode | None] = {}
 
         def survive(old: DirectoryNode, new: DirectoryNode) -> None:
             names = self.directory_medium(old).after_crash(old, choose, decided)
             for name in sorted(names):  # a fixed order, so that a seed means one state
                 child = names[name]
+                there = placed.get(child)
+                if there is not None and there.is_shared:
+                    new.entries[name] = there
+                    there.name_count += 1
+                    continue
                 if child in placed:
                     continue  # half of a chain of renames through directories: a file has one name
-                placed.add(child)
+                placed[child] = None
                 if isinstance(child, FileNode):
-                    node = after.tree.new_file()
+                    node = placed[child] = after.tree.new_file()
+                    node.is_shared = child.is_shared
                     node.content = self.file_medium(child).after_crash(choose)
                     after.file_medium(node).durable = bytearray(node.content)
                     new.entries[name] = node
@@ -112,7 +118,8 @@ class DiskState:
             new = copies.get(old)
             if new is None:
                 new = copies[old] = after.tree.new_file()
-                new.content, new.is_linked = bytearray(old.content), old.is_linked
+                new.content, new.name_count = bytearray(old.content), old.name_count
+                new.is_shared = old.is_shared
                 medium = self.file_medium(old)
                 after._files[new] = medium.copy()
             return new
@@ -135,7 +142,7 @@ class DiskState:
             new = renames.get(id(old))  # one object in both directories
             if new is None:
                 source, target = copied_directory(old.source), copied_directory(old.target)
-                new = renames.setdefault(id(old), Rename(source, target, old.name, copied(old.node)))
+                new = renames.setdefault(id(old), Rename(source, target, old.name, copied(old.node), old.old_name))
             return new
 
         after.tree.root = copied_directory(self.tree.root)

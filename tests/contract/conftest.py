@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("journalkit.testing.contract")
+pytest.register_assert_rewrite("journalkit.testing.contract", "journalkit.testing.contract_links")

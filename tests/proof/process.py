@@ -12,7 +12,7 @@ from typing import Any, Final
 from journalkit.format import names
 from journalkit.fs.interface import FileSystem
 
-_MUTATING: Final = ("make_directory", "rename", "unlink", "remove_directory", "sync_directory")
+_MUTATING: Final = ("make_directory", "rename", "link", "unlink", "remove_directory", "sync_directory")
 _MUTATING_FILE: Final = ("sync", "allocate", "truncate")
 
 

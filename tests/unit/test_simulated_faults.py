@@ -128,7 +128,7 @@ def test_a_mended_disk_does_what_it_is_told() -> None:
     "operation",
     [
         "create", "open_read", "open_write", "open_direct", "list", "status", "free_bytes", "make_directory", "rename",
-        "unlink", "remove_directory", "sync_directory", "lock",
+        "link", "unlink", "remove_directory", "sync_directory", "lock",
     ],
 )  # fmt: skip
 def test_every_operation_on_names_can_fail_and_then_does_nothing(operation: str) -> None:
@@ -137,7 +137,8 @@ def test_every_operation_on_names_can_fail_and_then_does_nothing(operation: str)
     disk.make_directory("/d")
     disk.fail(operation, 1, errno.EACCES)
     arguments = {
-        "create": ["/new"], "rename": ["/a", "/b"], "make_directory": ["/new"], "remove_directory": ["/d"],
+        "create": ["/new"], "rename": ["/a", "/b"], "link": ["/a", "/b"], "make_directory": ["/new"],
+        "remove_directory": ["/d"],
         "sync_directory": ["/"], "list": ["/"], "lock": ["/LOCK"],
     }  # fmt: skip
     with pytest.raises(PermissionError):
