@@ -256,11 +256,14 @@ def check_ends(block: bytes, first: bytes, last: bytes, entry_count: int) -> Non
         raise MalformedError("the block isn't the one that its index names")
 
 
-def is_as_indexed(block: bytes, first: bytes, last: bytes, entry_count: int, *, salt: int, offset_bytes: int) -> bool:
-    """Whether `check_block` and `check_ends` pass, in one call: for who reads a block to look up a single key."""
+def is_as_indexed(block: bytes, first: bytes, last: bytes, entry_count: int, seed: int) -> bool:
+    """Whether `check_block` and `check_ends` pass, in one call: for who reads a block to look up a single key.
+
+    `seed` is salt + offset of the block, any bits above 32 included.
+    """
     end = len(block) - CRC_BYTES
     start = START_BYTES + entry_count * ENTRY_OVERHEAD_BYTES
-    if not entry_count or start > end or crc32c(block, salt + offset_bytes & SEED_MASK) != _RESIDUE:
+    if not entry_count or start > end or crc32c(block, seed & SEED_MASK) != _RESIDUE:
         return False
     begin, first_bytes, first_end = _ENTRY.unpack_from(block)
     at, last_bytes, last_end = _ENTRY.unpack_from(block, (entry_count - 1) * ROW_BYTES)

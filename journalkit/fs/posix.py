@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 
 from journalkit.fs import descriptors, mounts
 from journalkit.fs.child import PosixChild
-from journalkit.fs.descriptors import DIRECTORY_MODE, Descriptor, Handle, fork_guard, open_regular
+from journalkit.fs.descriptors import DIRECTORY_MODE, Descriptor, Handle, closed_error, fork_guard, open_regular
 from journalkit.fs.direct import PosixDirectFile
 from journalkit.fs.interface import FileStatus, ReadableFile
 from journalkit.fs.lock import PosixLock, take_lock
@@ -54,7 +54,10 @@ class PosixFile(Handle):
 
     def pread(self, count_bytes: int, offset_bytes: int) -> bytes:
         """Return up to `count_bytes` from `offset_bytes`; short only at the end of the file."""
-        descriptor = self._held()
+        # Hot: each block that is read for a key comes this way.
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise closed_error(self._path)
         try:
             data = os.pread(descriptor, min(count_bytes, _READ_BYTES_MAX), offset_bytes)
             if len(data) == count_bytes or not data:

@@ -32,9 +32,13 @@ PATIENCE = 4
 """When the cache is full it takes in one of so many blocks that were read for a single key."""
 
 
+RAW_BYTES = OBJECT_BYTES + SLOT_BYTES
+"""What a block that is kept as it was read takes more than its bytes."""
+
+
 def raw_bytes(length_bytes: int) -> int:
     """Return about what a block of `length_bytes` takes that is kept as it was read."""
-    return length_bytes + OBJECT_BYTES + SLOT_BYTES
+    return length_bytes + RAW_BYTES
 
 
 def decoded_bytes(length_bytes: int, *, objects: int, container_bytes: int) -> int:

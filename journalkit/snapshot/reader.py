@@ -26,7 +26,7 @@ from journalkit.format.names import table_name
 from journalkit.format.table import TableFooter, TableInfo
 from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, sizes
-from journalkit.snapshot.cache import BlockCache, decoded_bytes, raw_bytes
+from journalkit.snapshot.cache import RAW_BYTES, BlockCache, decoded_bytes, raw_bytes
 from journalkit.snapshot.check import check_table
 from journalkit.snapshot.part import Part
 from journalkit.snapshot.source import ClosedFile, TableSource, open_source
@@ -174,7 +174,7 @@ class Table:
             found = find_entry(raw, index.entry_counts[at], key)
         except MalformedError as error:
             raise self.source.lost(index.entry(at), error) from error
-        if slot is None:
+        if slot is None and (found is ABSENT or self._filtered_reads):
             self._note(in_vain=found is ABSENT)
         return found
 
@@ -353,14 +353,13 @@ class Table:
 
     def _load_for_get(self, index: IndexBlock, at: int) -> bytes:
         """Do what `_load_block` does for the block at this place of an index, in one step where nothing is wrong."""
-        source, offset_bytes, length_bytes = self.source, index.offsets[at], index.lengths[at]
-        first, last, count = index.firsts[at], index.lasts[at], index.entry_counts[at]
-        raw = source.file.pread(length_bytes, offset_bytes)
+        offset_bytes, length_bytes = index.offsets[at], index.lengths[at]
+        raw = self.source.file.pread(length_bytes, offset_bytes)
         if len(raw) != length_bytes or not is_as_indexed(
-            raw, first, last, count, salt=source.header.salt, offset_bytes=offset_bytes
+            raw, index.firsts[at], index.lasts[at], index.entry_counts[at], self.info.salt + offset_bytes
         ):
             return self._load_block(index.entry(at))  # looks again, and says what it is
-        self._cache.offer(self._table_id, offset_bytes, raw, raw_bytes(length_bytes))
+        self._cache.offer(self._table_id, offset_bytes, raw, length_bytes + RAW_BYTES)
         return raw
 
     def _load_block(self, entry: IndexEntry) -> bytes:

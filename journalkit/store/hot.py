@@ -36,6 +36,7 @@ SLOT_BYTES: Final = 200
 """About what a slot takes beside key and value: itself, its places in a dict and in the ring."""
 
 ASKED_PLACES: Final = 1 << 18
+_ASKED_MASK: Final = ASKED_PLACES - 1
 ASKED_MAX: Final = ASKED_PLACES // 2
 """Which keys were asked for is kept as a byte for each hash, and forgotten when half of them are set."""
 
@@ -101,10 +102,12 @@ class HotValues:
 
     def attach(self, key: Key) -> Slot | None:
         """Return a new, empty slot, attached, for a key that was asked for before, or None: not every key gets one."""
-        slots = self._slots(type(key))
+        # Hot: each get that goes to the layers comes by here, most of them for nothing.
+        kind = type(key)
+        slots = self.byte_keys if kind is bytes else self.str_keys if kind is str else self._slots(kind)
         if slots is None or not self._budget_bytes:
             return None
-        at = hash(key) % ASKED_PLACES
+        at = hash(key) & _ASKED_MASK
         if not self._asked[at]:
             self._asked[at] = True
             self._asked_count += 1
