@@ -12,6 +12,7 @@ from journalkit.bench.arena import Bench
 from journalkit.bench.layers import Layer
 from journalkit.bench.result import Row
 from journalkit.bench.rounds import Figures
+from journalkit.compiled import IS_COMPILED
 from journalkit.fs.mounts import filesystem_type
 
 
@@ -19,6 +20,7 @@ def machine(bench: Bench) -> dict[str, Any]:
     """Return what the figures depend on beside the engines."""
     return {
         "python": platform.python_version(),
+        "compiled": IS_COMPILED,
         "system": f"{platform.system()} {platform.release()}",
         "processors": os.cpu_count(),
         "file_system": filesystem_type(bench.directory),
@@ -38,9 +40,10 @@ def document(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
 def caption(bench: Bench) -> str:
     """Return in a line what the figures depend on beside the engines."""
     on = machine(bench)
+    path = "compiled" if on["compiled"] else "pure Python"
     return (
-        f"journalkit {journalkit.__version__}, {bench.scale.name} sizes, Python {on['python']}, {on['system']}, "
-        f"{on['processors']} processors, {on['file_system']} at {bench.directory}"
+        f"journalkit {journalkit.__version__} ({path}), {bench.scale.name} sizes, Python {on['python']}, "
+        f"{on['system']}, {on['processors']} processors, {on['file_system']} at {bench.directory}"
     )
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
-from journalkit.format.keys import KEY_BYTES_MAX
+from journalkit.compiled import compiled
+from journalkit.format.keys import KEY_BYTES_MAX, encode_key
 from journalkit.format.malformed import MalformedError
+from journalkit.types import Key, Value
 
 ENTRY = struct.Struct("<HI")
 ENTRY_BYTES: Final = ENTRY.size
@@ -25,6 +27,17 @@ _ALIKE_MIN: Final = 16
 _ALIKE_BYTES_MIN: Final = _ALIKE_MIN * (ENTRY_BYTES + 1)
 
 
+class Encoder(Protocol):
+    """The half of a codec that is needed here."""
+
+    @property
+    def name(self) -> str:
+        """What the file calls it."""
+
+    def encode(self, value: Value) -> bytes:
+        """Return the bytes of a value."""
+
+
 def encode_one(key: bytes, value: bytes | None) -> bytes:
     """Return the payload of a commit that touches one key: the hot path of a put."""
     if value is None:
@@ -32,6 +45,7 @@ def encode_one(key: bytes, value: bytes | None) -> bytes:
     return ENTRY.pack(len(key), len(value)) + key + value
 
 
+@compiled
 def encode_batch(mutations: Iterable[tuple[bytes, bytes | None]]) -> bytes:
     """Return the payload of a commit, its mutations in the given order. O(bytes)."""
     pack = ENTRY.pack
@@ -44,6 +58,14 @@ def encode_batch(mutations: Iterable[tuple[bytes, bytes | None]]) -> bytes:
     return b"".join(parts)
 
 
+@compiled
+def encode_items(items: Iterable[tuple[Key, Value]], codec: Encoder) -> list[tuple[bytes, bytes | None]]:
+    """Return the mutations that set these keys, for a batch. Raises as `encode_key` and the codec do. O(bytes)."""
+    encode = codec.encode
+    return [(encode_key(key), encode(value)) for key, value in items]
+
+
+@compiled
 def decode_into(payload: bytes, entries: dict[bytes, bytes | None]) -> None:
     """Apply a payload's mutations to `entries` (deletions become None). O(bytes).
 

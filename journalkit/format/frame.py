@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from crc32c import crc32c
 
+from journalkit.compiled import compiled
 from journalkit.format.checksum import SEED_MASK
 from journalkit.format.layout import Field, Layout
 
@@ -105,6 +106,7 @@ def encode(
     return encode_with_checksum(payload, lsn, time_us, durable_lsn, kind, salt, offset_bytes)[0]
 
 
+@compiled
 def encode_with_checksum(
     payload: bytes, lsn: int, time_us: int, durable_lsn: int, kind: int, salt: int, offset_bytes: int
 ) -> tuple[bytes, int]:

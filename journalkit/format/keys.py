@@ -20,6 +20,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+from journalkit.compiled import compiled
 from journalkit.errors import KeyTypeError, KeyValueError
 from journalkit.format.malformed import MalformedError
 from journalkit.types import Key
@@ -57,6 +58,7 @@ class Keyspace(enum.IntEnum):
     SCHEMA = 4
 
 
+@compiled
 def encode_key(key: Key) -> bytes:
     """Return the bytes that stand for a key, ordered as keys are.
 

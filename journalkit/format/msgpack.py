@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from gc import get_referents
 from typing import Any, Final, NoReturn, Protocol
 
+from journalkit.compiled import compiled
 from journalkit.errors import UsageError
 from journalkit.format.malformed import MalformedError
 from journalkit.format.values import SCALARS, VALUE_DEPTH_MAX
@@ -120,6 +121,7 @@ class MsgpackCodec:
         return self._fallback.decode(bytes(item.data))
 
 
+@compiled
 def is_native(value: Value, depth: int = 1) -> bool:
     """Whether the value is made of what MessagePack carries alone, but for the range of integers, in bounds.
 

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from crc32c import crc32c
 
+from journalkit.compiled import compiled
 from journalkit.format.batch import decode_into
 from journalkit.format.checksum import SEED_MASK
 from journalkit.format.frame import HEADER_BYTES, MAGIC, Kind
@@ -46,6 +47,14 @@ def fold_run(buffer: bytes, base_bytes: int, salt: int, lsn: int, entries: dict[
 
     `base_bytes` is the file offset of the buffer's first byte. O(bytes), one pass.
     """
+    return Run(*fold_regular(buffer, base_bytes, salt, lsn, entries))
+
+
+@compiled
+def fold_regular(
+    buffer: bytes, base_bytes: int, salt: int, lsn: int, entries: dict[bytes, bytes | None]
+) -> tuple[int, int, int, int, int]:
+    """Do it, and return what makes a `Run`."""
     crc, unpack, mask = crc32c, _HEADERS.unpack_from, SEED_MASK
     header_bytes, headers_bytes, key_bytes_max, regular = HEADER_BYTES, _HEADERS.size, KEY_BYTES_MAX, _REGULAR
     position, limit, origin = 0, len(buffer), salt + base_bytes
@@ -74,4 +83,4 @@ def fold_run(buffer: bytes, base_bytes: int, salt: int, lsn: int, entries: dict[
                 break
         lsn, checksum, position = next_lsn, header_crc, end
     records = lsn - first_lsn
-    return Run(position, lsn, checksum, records, position - records * header_bytes)
+    return position, lsn, checksum, records, position - records * header_bytes

@@ -21,6 +21,7 @@ from types import NoneType
 from typing import Any, Final
 from uuid import UUID
 
+from journalkit.compiled import compiled
 from journalkit.errors import KeyTypeError, KeyValueError
 from journalkit.types import Value
 
@@ -43,6 +44,7 @@ IMMUTABLE: Final = SCALARS | {datetime, date, Decimal, Fraction, UUID}
 _SHOWN_CHARACTERS_MAX = 40
 
 
+@compiled
 def is_plain(value: Value, depth: int = 1) -> bool:
     """Whether the value is made of scalars, lists and dicts alone, in bounds.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NoReturn
 
+from journalkit.compiled import speed
 from journalkit.fs import descriptors, mounts
 from journalkit.fs.child import PosixChild
 from journalkit.fs.descriptors import DIRECTORY_MODE, Descriptor, Handle, closed_error, fork_guard, open_regular
@@ -41,14 +42,15 @@ class PosixFile(Handle):
     `pwrite` and `sync_data` are the system calls themselves, bound to the
     descriptor: on the way to an acknowledgement a layer of Python would cost
     more than it tells. They are `os.pwrite(descriptor, data, offset_bytes)`
-    and what `sync` calls, minus the attributes.
+    and what `sync` calls, minus the attributes. The compiled path has a
+    `pwrite` of its own that does the same, and knows it when it meets it.
     """
 
     pwrite: Callable[[bytes | bytearray | memoryview, int], int]
     sync_data: Callable[[], None]
 
     def __init__(self, descriptor: Descriptor, path: str) -> None:
-        self.pwrite = partial(os.pwrite, descriptor)
+        self.pwrite = partial(os.pwrite, descriptor) if speed is None else speed.bind_pwrite(descriptor)
         self.sync_data = partial(_sync_data, descriptor)
         super().__init__(descriptor, path)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from journalkit.compiled import SegmentFields
 from journalkit.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
 from journalkit.format.manifest import SegmentEnd, SegmentEntry
 from journalkit.format.names import segment_name
@@ -25,7 +26,7 @@ SEAL_BYTES = FRAME_HEADER_BYTES + SEAL_PAYLOAD_BYTES
 _ALIGNMENT_BYTES = 4096
 
 
-class SegmentWriter:
+class SegmentWriter(SegmentFields):
     """One segment that may take bytes.
 
     `end_bytes` is where the next frame goes; `last_checksum` the header

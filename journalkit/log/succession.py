@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from journalkit.clock import Clock
+from journalkit.compiled import SuccessionFields
 from journalkit.errors import StorageError
 from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.format.names import segment_name
@@ -36,7 +37,7 @@ class Position:
     active: SegmentWriter
 
 
-class Succession:
+class Succession(SuccessionFields):
     """The segments of one open log. `rotate_at_bytes` is the end at which the active one is full."""
 
     def __init__(

@@ -10,10 +10,12 @@ log refuse is noted in `failed` before anybody hears of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from journalkit.clock import Clock
+from journalkit.compiled import LogFields
 from journalkit.errors import JournalError, StorageError, StoreFullError
 from journalkit.format.frame import HEADER_BYTES as FRAME_HEADER_BYTES
 from journalkit.format.frame import checksum_of, encode_with_checksum
@@ -28,8 +30,9 @@ from journalkit.log.succession import Succession
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
-Single: TypeAlias = tuple[bytes, int, Mutations, bool, bytes, int, int]
-"""What a commit says, payload, kind, mutations and durability, then its frame, the frame's offset and the LSN."""
+Single: TypeAlias = tuple[bytes, int, Mutations, bool, bytes, int, int] | Iterable[Any]
+"""What a commit says, payload, kind, mutations and durability, then its frame, the frame's offset and the LSN. The
+compiled path notes an object that yields them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class LogStatistics:
     rotations: int
 
 
-class LogWriter:
+class LogWriter(LogFields):
     """The end of a log. Its methods are the leader's; its attributes may be read by anybody.
 
     `last_lsn` is the last record that is visible, `durable_lsn` the last one
@@ -149,9 +152,16 @@ class LogWriter:
         self.single = None
         return lsn
 
-    def _as_group(self, single: Single) -> Group:
+    def resume_single(self, failure: OSError | None) -> int:
+        """Carry on a record that the compiled path has begun, whose write came to `failure`. As `write_single`."""
+        group = self._as_group(self.single)
+        if failure is not None:
+            self._refuse(self.segments.position.active, group, failure)
+        return self._outcome(group)
+
+    def _as_group(self, single: Single | None) -> Group:
         """Carry a single record on as the group that is under way, from the beginning."""
-        payload, kind, mutations, durable, data, start, lsn = single
+        payload, kind, mutations, durable, data, start, lsn = single or ()
         commit = Commit(payload, kind, mutations, durable)
         commit.lsn = lsn
         self.group = group = Group([commit], data, start, lsn, checksum_of(data), durable)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from journalkit.clock import Clock
+from journalkit.compiled import LayersFields
 from journalkit.log.commit import Commit, Mutations
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, merge_batches
 from journalkit.snapshot.reader import Table
@@ -90,7 +91,7 @@ class Frozen:
         return told(merged) if self.tables else merged
 
 
-class Layers:
+class Layers(LayersFields):
     """The live state of a store. Any thread may read; `apply` is the log's."""
 
     def __init__(self, clock: Clock, *, hot_bytes: int = 0) -> None:

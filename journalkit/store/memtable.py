@@ -11,18 +11,19 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from journalkit.compiled import MemTableFields
 from journalkit.format.columns import Columns
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, ColumnsBatch, entries_of, sizes
 
 
-class MemTable:
+class MemTable(MemTableFields):
     """Entries up to `last_lsn`: encoded key to encoded value, None for a deletion.
 
     `payload_bytes` is about what the entries weigh. `folding` marks one that a
     fold is working on: it isn't merged with newer ones meanwhile.
     """
 
-    __slots__ = ("_keys", "_sorting", "entries", "folding", "last_lsn", "payload_bytes")
+    __slots__ = ("_keys", "_sorting", "folding")
 
     def __init__(self, entries: dict[bytes, bytes | None], last_lsn: int, payload_bytes: int) -> None:
         self.entries = entries

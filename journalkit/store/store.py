@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from weakref import ref
 
 from journalkit.errors import JournalError, KeyTypeError, RecordTooLargeError, UsageError
-from journalkit.format.batch import ENTRY, ENTRY_BYTES, encode_batch
+from journalkit.format.batch import ENTRY, ENTRY_BYTES, encode_batch, encode_items
 from journalkit.format.codec import CborCodec, codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
 from journalkit.format.keys import encode_key
@@ -30,6 +30,7 @@ from journalkit.store.batch import Batch
 from journalkit.store.checks import Check, Checks, MissingKeyError
 from journalkit.store.engine import Engine, Writing
 from journalkit.store.failures import unreadable
+from journalkit.store.lane import lane_of
 from journalkit.store.layers import Frozen
 from journalkit.store.points import PointReads
 from journalkit.store.reading import OFFSETS_RANGE, Decoder, offset_key
@@ -69,6 +70,9 @@ class Store(Handle, PointReads, AtomicUpdates):
         # somebody has it.
         self._transactions: dict[int, ref[Transaction]] = {}
         super().__init__(name, engine.options, writing.opened if writing else None, opened_at)
+        self._put_alone = (
+            lane_of(self._log, engine.layers, codec, engine.clock) if self._log and not self._default_durable else None
+        )
         if writing:
             self._rests.append(writing.compactor.rest)
 
@@ -168,6 +172,11 @@ class Store(Handle, PointReads, AtomicUpdates):
         log = self._log
         if log is None or self._refusal is not None or self._transactions:
             log = self._require_writable()
+        put_alone = self._put_alone
+        if put_alone is not None and sync is None and expect is UNSET:
+            lsn = put_alone(key, value)
+            if lsn is not None:
+                return lsn
         encoded_key, encoded = encode_key(key), self._encode_value(value)
         if len(encoded) > PAYLOAD_BYTES_MAX:  # before it is copied; the log looks at all of the record
             raise too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
@@ -231,8 +240,7 @@ class Store(Handle, PointReads, AtomicUpdates):
         return mutations
 
     def _mutations_of_pairs(self, pairs: list[tuple[Key, Value]]) -> list[tuple[bytes, bytes | None]]:
-        encode = self._encode_value
-        return [(encode_key(key), encode(value)) for key, value in pairs]
+        return encode_items(pairs, self._codec)
 
     def transaction(self, *, sync: Sync | None = None) -> Transaction:
         """Return a transaction, to be used in a `with` block: one record, all or nothing.

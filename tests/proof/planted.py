@@ -166,7 +166,8 @@ def _run(
     # -P: nothing of the working directory is imported, so the planted package is the one.
     command = [sys.executable, "-P", *arguments]
     environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment |= {"HYPOTHESIS_PROFILE": "unshrunk", **(variables or {})}
+    # Bugs are planted in Python, so that is what has to run.
+    environment |= {"HYPOTHESIS_PROFILE": "unshrunk", "JOURNALKIT_PURE": "1", **(variables or {})}
     # What was asked of the tests that run this isn't asked of the ones run here.
     environment.pop("PYTEST_ADDOPTS", None)
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 LAYERS: dict[str, float] = {
-    "_version": 0, "errors": 0, "types": 0, "clock": 0, "options": 0,
+    "_version": 0, "_speed": 0, "compiled": 0, "errors": 0, "types": 0, "clock": 0, "options": 0,
     "format": 1, "fs": 1,
     "log": 2, "snapshot": 2, "manifest": 2,
     "recovery": 3,
@@ -29,6 +29,7 @@ TESTING = "testing"
 
 # (importer, imported): why siblings may. A prefix covers what is below it. The shorter, the better.
 ALLOWED: dict[tuple[str, str], str] = {
+    ("journalkit.compiled", "journalkit._speed"): "what decides whether the extension is used",
     ("journalkit.options", "journalkit.errors"): "a wrong option is a UsageError",
     ("journalkit.options", "journalkit.types"): "options are spelled in the words",
     ("journalkit.fs.atomic", "journalkit.format.names"): "names have one home, that of a temporary file too",

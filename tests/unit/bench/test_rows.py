@@ -190,7 +190,7 @@ def test_the_document_is_json_with_every_contender(bench: MakeBench) -> None:
     made = bench()
     [row] = rows_of(made, "put-bytes")
     found = json.loads(json.dumps(document(made, [row])))
-    assert {"journalkit", "scale", "python", "system", "processors", "file_system", "rows"} == set(found)
+    assert {"journalkit", "scale", "python", "compiled", "system", "processors", "file_system", "rows"} == set(found)
     [plain] = found["rows"]
     assert plain["goal"] == {"at_least": 1.2}
     assert plain["rival"] == "dict"

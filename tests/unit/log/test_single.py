@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from journalkit.errors import StorageError, StoreFullError
+from journalkit.format.frame import Kind, encode_with_checksum
 from journalkit.log.writer import LogWriter
 from journalkit.testing import SimulatedDisk
 
@@ -92,3 +93,29 @@ def test_an_interrupted_single_record_is_carried_on_by_the_next_leader(bench: Ma
     assert log.put(b"second", durable=True) == 2
     assert log.visible == {1: b"first", 2: b"second"}
     assert log.check(disk.crash("none")) == [(1, b"first"), (2, b"second")]
+
+
+@pytest.mark.parametrize("failure", [None, OSError(errno.EIO, "torn"), OSError(errno.ENOSPC, "no room")])
+def test_what_the_compiled_path_has_begun_is_carried_on(bench: Maker, failure: OSError | None) -> None:
+    """It notes the record before its write; from there on this is what `write_single` does itself."""
+    disk = SimulatedDisk()
+    log = bench(fs=disk)
+    writer = log.log._writer
+    active = writer.segments.position.active
+    data, checksum = encode_with_checksum(b"begun", 1, 7, 0, Kind.RECORD, active.entry.salt, active.end_bytes)
+    writer.single = iter((b"begun", Kind.RECORD, (), False, data, active.end_bytes, 1))
+    active.unsure_until_bytes = active.end_bytes + len(data)
+    if failure is None:
+        assert writer.resume_single(None) == 1
+        assert active.last_checksum == checksum
+        assert log.put(b"next", durable=True) == 2
+        assert log.check(disk.crash("none")) == [(1, b"begun"), (2, b"next")]
+    elif failure.errno == errno.ENOSPC:
+        with pytest.raises(StoreFullError):
+            writer.resume_single(failure)
+        assert log.put(b"next", durable=True) == 1
+        assert log.check(disk.crash("none")) == [(1, b"next")]
+    else:
+        with pytest.raises(StorageError):
+            writer.resume_single(failure)
+        assert log.log.failure is not None

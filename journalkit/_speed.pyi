@@ -1,0 +1,30 @@
+"""What the extension offers; `native/` has the source."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+class LogFields: ...
+class SegmentFields: ...
+class SuccessionFields: ...
+class LayersFields: ...
+class MemTableFields: ...
+
+class Lane:
+    """A put that is alone: `native/lane.c`."""
+
+    def __init__(self, *parts: object) -> None: ...
+    def put(self, key: object, value: object, /) -> int | None:
+        """Set a key and return the LSN; None if nothing was done."""
+    def __iter__(self) -> Iterator[Any]:
+        """Take apart the record that is under way."""
+
+def bind(twin: _Function, /) -> _Function:
+    """Return the compiled function that has this one's name, with this one for all the rest."""
+
+def bind_pwrite(descriptor: int, /) -> Callable[[bytes | bytearray | memoryview, int], int]:
+    """Return `os.pwrite` for one descriptor, which it keeps."""
+
+def checksums(data: bytes, seed: int, /) -> tuple[int, int]:
+    """Return the CRC32C as it is reckoned here, and by tables."""

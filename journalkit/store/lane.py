@@ -1,0 +1,34 @@
+"""The lane: the compiled way of a put that is alone, where there is one.
+
+It does what `Store.put` does below its guards, in one call without a step of
+Python: `native/lane.c` says how, and when it leaves a record to the others.
+"""
+
+from __future__ import annotations
+
+from _thread import LockType
+from collections.abc import Callable
+from typing import cast
+
+from journalkit.clock import Clock, SystemClock
+from journalkit.compiled import speed
+from journalkit.format.codec import Codec
+from journalkit.log.log import Log
+from journalkit.store.layers import Layers
+from journalkit.types import Key, Lsn, Value
+
+PutAlone = Callable[[Key, Value], "Lsn | None"]
+
+
+def lane_of(log: Log, layers: Layers, codec: Codec, clock: Clock) -> PutAlone | None:
+    """Return what puts a record that is alone and waits for no fsync, and returns None if it isn't such a one.
+
+    None if there is no such way: without the extension, and for clocks and locks that aren't the system's.
+    """
+    leadership, lock, hot = log._leadership, layers._lock, layers.hot
+    if speed is None or type(clock) is not SystemClock or {type(leadership), type(lock)} != {LockType}:
+        return None
+    writer = log._writer
+    dicts = hot.str_keys, hot.byte_keys, hot.int_keys
+    lane = speed.Lane(log, writer, writer.segments, layers, log._queue, leadership, lock, *dicts, codec)
+    return cast("PutAlone", lane.put)

@@ -1,0 +1,377 @@
+/* The lane: a put that is alone, needs no fsync and meets nothing out of the ordinary, from key and value to its LSN.
+
+   It is what `Store.put`, `Log.append`, `LogWriter.write_single` and `Layers.apply_one` do for such a record, and
+   tests/unit/store/test_lane.py holds it to them. At anything else it returns 0 with nothing done, and they do it.
+
+   Nobody interrupts it: the interpreter delivers signals and other threads' exceptions between instructions of Python,
+   and here are none, from the check that nobody leads to the record's end. The log's leadership is held all the same,
+   since the write lets other threads run. `writer.single` is this lane from the moment at which the record has an
+   LSN: whoever finds it there can take it apart, as the tuple that `write_single` notes. If the write fails the
+   record is carried on by `LogWriter.resume_single`, in Python, with leadership held.
+
+   Between taking the leadership and giving it back nothing is allocated that the cyclic collector tracks: a collection
+   runs finalizers, and one that writes to this store would wait for itself. */
+
+#include "native.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <structmember.h>
+#include <time.h>
+
+/* What it was given, all kept as long as it lives; then what is under way. */
+enum {
+    LOG, WRITER, SEGMENTS, LAYERS, QUEUE, ACQUIRE, AT_ONCE, RELEASE, IS_CHANGING, STR_KEYS, BYTE_KEYS, INT_KEYS, ENCODE,
+    KEY, VALUE, OBJECTS,
+};
+
+#define SHORT_BYTES 1024
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *objects[OBJECTS];
+    Form form;
+    uint64_t lsn, durable_lsn;
+    int64_t time_us, start_bytes;
+    uint32_t salt;
+} Lane;
+
+static PyObject *name_pwrite, *name_active, *name_salt;
+
+static int64_t *numbers(PyObject *fields) { return ((Fields *)fields)->numbers; }
+
+static PyObject **objects(PyObject *fields) { return ((Fields *)fields)->objects; }
+
+/* Whether a call without arguments says yes; -1 with an exception. */
+static int says(PyObject *function) {
+    PyObject *told = PyObject_CallNoArgs(function);
+    int verdict = told ? PyObject_IsTrue(told) : -1;
+    Py_XDECREF(told);
+    return verdict;
+}
+
+/* Header and payload of the record under way. */
+static void frame_of(const Lane *lane, unsigned char *at, size_t payload_bytes, uint32_t *sum) {
+    PyObject *key = lane->objects[KEY], *value = lane->objects[VALUE];
+    unsigned char *payload = at + FRAME_HEADER_BYTES;
+    size_t key_bytes = (size_t)PyBytes_Size(key), value_bytes = (size_t)PyBytes_Size(value);
+    store16(payload, (uint16_t)key_bytes);
+    store32(payload + 2, (uint32_t)value_bytes);
+    memcpy(payload + ENTRY_HEADER_BYTES, PyBytes_AsString(key), key_bytes);
+    memcpy(payload + ENTRY_HEADER_BYTES + key_bytes, PyBytes_AsString(value), value_bytes);
+    frame_header(at, payload, payload_bytes, lane->lsn, lane->time_us, lane->durable_lsn, KIND_BATCH,
+                 lane->salt + (uint32_t)lane->start_bytes, sum);
+}
+
+static size_t payload_bytes_of(PyObject *key, PyObject *value) {
+    return ENTRY_HEADER_BYTES + (size_t)PyBytes_Size(key) + (size_t)PyBytes_Size(value);
+}
+
+/* Drop the hot value of a key, which stands there as the program gives it. False with an exception. */
+static bool drop_hot(const Lane *lane, PyObject *key) {
+    PyObject *slots = lane->objects[PyUnicode_CheckExact(key) ? STR_KEYS : PyBytes_CheckExact(key) ? BYTE_KEYS : INT_KEYS];
+    if (PyTuple_CheckExact(key) || PyDict_Size(slots) == 0)
+        return true;
+    if (!PyDict_GetItemWithError(slots, key))
+        return !PyErr_Occurred();
+    return PyDict_DelItem(slots, key) == 0;
+}
+
+/* Make the record visible, all at once for every other thread: `Layers.apply_one`. False, maybe with an exception, if
+   that is for Python to do, from the beginning. */
+static bool apply(const Lane *lane, PyObject *key, size_t payload_bytes) {
+    PyObject *layers = lane->objects[LAYERS];
+    if (says(lane->objects[IS_CHANGING]) != 0 || is_none(objects(layers)[LAYERS_UNFOLDED_SINCE]))
+        return false;
+    PyObject *active = objects(layers)[LAYERS_ACTIVE];
+    if (!has_fields(active, OF_MEMTABLE) || !PyDict_CheckExact(objects(active)[MEMTABLE_ENTRIES])
+        || !drop_hot(lane, key)
+        || PyDict_SetItem(objects(active)[MEMTABLE_ENTRIES], lane->objects[KEY], lane->objects[VALUE]) < 0)
+        return false;
+    numbers(active)[MEMTABLE_LAST_LSN] = (int64_t)lane->lsn;
+    numbers(active)[MEMTABLE_PAYLOAD_BYTES] += (int64_t)payload_bytes;
+    return true;
+}
+
+static void forget(Lane *lane) {
+    Py_CLEAR(lane->objects[KEY]);
+    Py_CLEAR(lane->objects[VALUE]);
+}
+
+/* Carry the record on in Python, still leading; `error` is the write's errno, 0 if it succeeded. */
+static PyObject *resume(const Lane *lane, int error) {
+    PyErr_Clear();
+    PyObject *failure = Py_NewRef(Py_None), *lsn = NULL;
+    if (error) {
+        Py_DECREF(failure);
+        failure = PyObject_CallFunction(PyExc_OSError, "is", error, strerror(error));
+    }
+    PyObject *me = PyLong_FromUnsignedLong(PyThread_get_thread_ident()), *nobody = PyLong_FromLong(0);
+    if (failure && me && nobody && PyObject_SetAttrString(lane->objects[LOG], "_leader", me) == 0) {
+        lsn = PyObject_CallMethod(lane->objects[WRITER], "resume_single", "O", failure);
+        PyObject *kind, *value, *trace;
+        PyErr_Fetch(&kind, &value, &trace);
+        PyObject_SetAttrString(lane->objects[LOG], "_leader", nobody);
+        PyErr_Restore(kind, value, trace);
+    }
+    Py_XDECREF(failure);
+    Py_XDECREF(me);
+    Py_XDECREF(nobody);
+    return lsn;
+}
+
+/* The record is placed: write it, make it visible, note that it is done. */
+static PyObject *carry_out(Lane *lane, PyObject *key, PyObject *segment, int descriptor, PyObject *lsn) {
+    PyObject *writer = lane->objects[WRITER];
+    size_t payload_bytes = payload_bytes_of(lane->objects[KEY], lane->objects[VALUE]);
+    size_t size = FRAME_HEADER_BYTES + payload_bytes;
+    unsigned char short_frame[SHORT_BYTES], *frame = size <= SHORT_BYTES ? short_frame : PyMem_Malloc(size);
+    if (!frame)
+        return resume(lane, 0);
+    uint32_t sum;
+    frame_of(lane, frame, payload_bytes, &sum);
+    ssize_t taken = write_at(descriptor, frame, size, lane->start_bytes);
+    int error = taken < 0 ? errno : 0;
+    if (frame != short_frame)
+        PyMem_Free(frame);
+    if (taken != (ssize_t)size || !apply(lane, key, payload_bytes))
+        return resume(lane, error);
+    numbers(segment)[SEGMENT_LAST_CHECKSUM] = sum;
+    numbers(segment)[SEGMENT_END] += (int64_t)size;
+    numbers(writer)[LOG_LAST_LSN] = (int64_t)lane->lsn;
+    numbers(writer)[LOG_GROUPS]++;
+    numbers(writer)[LOG_BYTES_APPENDED] += (int64_t)size;
+    PyObject *done = objects(writer)[LOG_SINGLE];
+    objects(writer)[LOG_SINGLE] = Py_NewRef(Py_None);
+    Py_XDECREF(done);
+    return Py_NewRef(lsn);
+}
+
+/* Take the leadership if nobody has it. Looking before wouldn't do: who waits for the interpreter may have the lock
+   already, and look as if he had not. */
+static bool take_leadership(const Lane *lane) {
+    PyObject *told = PyObject_Call(lane->objects[ACQUIRE], lane->objects[AT_ONCE], NULL);
+    bool taken = told == Py_True;
+    Py_XDECREF(told);
+    return taken;
+}
+
+static void give_leadership_back(const Lane *lane) {
+    Py_XDECREF(PyObject_CallNoArgs(lane->objects[RELEASE]));
+}
+
+/* Lead for this one record. `segment` and its descriptor are held by the caller. */
+static PyObject *lead(Lane *lane, PyObject *key, PyObject *segment, int descriptor, PyObject *lsn) {
+    PyObject *writer = lane->objects[WRITER];
+    PyObject *nothing = objects(writer)[LOG_SINGLE];
+    objects(writer)[LOG_SINGLE] = Py_NewRef((PyObject *)lane);
+    Py_XDECREF(nothing);
+    size_t size = FRAME_HEADER_BYTES + payload_bytes_of(lane->objects[KEY], lane->objects[VALUE]);
+    numbers(segment)[SEGMENT_UNSURE_UNTIL] = lane->start_bytes + (int64_t)size;
+    PyObject *outcome = carry_out(lane, key, segment, descriptor, lsn);
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
+    /* An interrupted record is somebody else's now, and what it is made of with it. */
+    if (objects(writer)[LOG_SINGLE] != (PyObject *)lane)
+        forget(lane);
+    give_leadership_back(lane);
+    PyErr_Restore(kind, value, trace);
+    return outcome;
+}
+
+/* After the record: complete what an interrupt left, wake who came meanwhile. */
+static PyObject *hand_over(const Lane *lane, PyObject *outcome) {
+    PyObject *kind, *value, *trace, *told = NULL;
+    PyErr_Fetch(&kind, &value, &trace);
+    if (!outcome)
+        told = PyObject_CallMethod(lane->objects[LOG], "_complete", NULL);
+    else if (PyObject_Size(lane->objects[QUEUE]) > 0)
+        told = PyObject_CallMethod(lane->objects[LOG], "_wake_next", NULL);
+    Py_XDECREF(told);
+    if (PyErr_Occurred()) {
+        Py_XDECREF(kind);
+        Py_XDECREF(value);
+        Py_XDECREF(trace);
+        Py_CLEAR(outcome);
+    } else {
+        PyErr_Restore(kind, value, trace);
+    }
+    return outcome;
+}
+
+/* Give the record its place if all is ordinary, and carry it out. Py_None if not. */
+static PyObject *place(Lane *lane, PyObject *key, PyObject *encoded_key, PyObject *encoded) {
+    PyObject *writer = lane->objects[WRITER], *segments = lane->objects[SEGMENTS];
+    PyObject *outcome = NULL, *function = NULL, *salt = NULL, *lsn = NULL;
+    bool leads = false;
+    PyObject *position = objects(segments)[SUCCESSION_POSITION], *segment = PyObject_GetAttr(position, name_active);
+    if (!has_fields(segment, OF_SEGMENT))
+        goto unlike;
+    /* For each record anew: a closed file has another one. */
+    function = PyObject_GetAttr(objects(segment)[SEGMENT_FILE], name_pwrite);
+    PyObject *descriptor = function ? descriptor_behind(function) : NULL;
+    salt = descriptor ? PyObject_GetAttr(objects(segment)[SEGMENT_ENTRY], name_salt) : NULL;
+    if (!salt)
+        goto unlike;
+    /* Now that nothing more is asked of Python: is all ordinary, and nobody else here? */
+    leads = take_leadership(lane);
+    if (!leads || PyObject_Size(lane->objects[QUEUE]) != 0
+        || objects(segments)[SUCCESSION_POSITION] != position || !is_none(objects(segments)[SUCCESSION_ROTATION])
+        || !is_none(objects(writer)[LOG_SINGLE]) || !is_none(objects(writer)[LOG_GROUP])
+        || !is_none(objects(writer)[LOG_FAILED])
+        || is_none(objects(lane->objects[LAYERS])[LAYERS_UNFOLDED_SINCE]))
+        goto unlike;
+    int64_t start = numbers(segment)[SEGMENT_END];
+    int64_t end = start + FRAME_HEADER_BYTES + (int64_t)payload_bytes_of(encoded_key, encoded);
+    if (end > numbers(segment)[SEGMENT_READY_UNTIL] || start >= numbers(segments)[SUCCESSION_ROTATE_AT])
+        goto unlike;
+    uint64_t last_lsn = (uint64_t)numbers(writer)[LOG_LAST_LSN];
+    lane->salt = (uint32_t)PyLong_AsUnsignedLongLong(salt);
+    int number = (int)PyLong_AsLong(descriptor);
+    lsn = PyLong_FromUnsignedLongLong(last_lsn + 1);
+    struct timespec now;
+    if (PyErr_Occurred() || !lsn || last_lsn == UINT64_MAX || clock_gettime(CLOCK_REALTIME, &now) != 0)
+        goto unlike;
+    lane->lsn = last_lsn + 1;
+    lane->durable_lsn = (uint64_t)numbers(writer)[LOG_DURABLE_LSN];
+    lane->time_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    lane->start_bytes = start;
+    forget(lane);
+    lane->objects[KEY] = Py_NewRef(encoded_key);
+    lane->objects[VALUE] = Py_NewRef(encoded);
+    outcome = hand_over(lane, lead(lane, key, segment, number, lsn));
+    goto done;
+unlike:
+    if (leads)
+        give_leadership_back(lane);
+    if (!PyErr_Occurred())
+        outcome = Py_NewRef(Py_None);
+done:
+    Py_XDECREF(lsn);
+    Py_XDECREF(salt);
+    Py_XDECREF(function);
+    Py_XDECREF(segment);
+    return outcome;
+}
+
+/* put(key, value): the record's LSN; None if it isn't for the lane, and nothing was done. */
+static PyObject *put(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    Lane *lane = (Lane *)self;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "put takes a key and a value");
+        return NULL;
+    }
+    if (!lane->objects[LOG] || PyObject_Size(lane->objects[QUEUE]) != 0)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    PyObject *encoded_key = key_as_bytes(arguments[0]), *encoded = NULL, *outcome = NULL;
+    if (!encoded_key)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    encoded = value_as_bytes(lane->form, lane->objects[ENCODE], arguments[1]);
+    if (encoded && PyBytes_Size(encoded) <= PAYLOAD_BYTES_MAX - KEY_BYTES_MAX - ENTRY_HEADER_BYTES)
+        outcome = place(lane, arguments[0], encoded_key, encoded);
+    else if (encoded)
+        outcome = Py_NewRef(Py_None);
+    Py_XDECREF(encoded);
+    Py_DECREF(encoded_key);
+    return outcome;
+}
+
+/* What `write_single` would have noted: payload, kind, mutations, durability, frame, its offset, LSN. */
+static PyObject *iterate(PyObject *self) {
+    Lane *lane = (Lane *)self;
+    PyObject *key = lane->objects[KEY], *value = lane->objects[VALUE], *note = NULL;
+    if (!key || !value) {
+        PyErr_SetString(PyExc_RuntimeError, "nothing is under way");
+        return NULL;
+    }
+    size_t payload_bytes = payload_bytes_of(key, value);
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(FRAME_HEADER_BYTES + payload_bytes));
+    if (frame) {
+        char *at = PyBytes_AsString(frame);
+        uint32_t sum;
+        frame_of(lane, (unsigned char *)at, payload_bytes, &sum);
+        note = Py_BuildValue("(y#i((OO))ONLK)", at + FRAME_HEADER_BYTES, (Py_ssize_t)payload_bytes, KIND_BATCH, key,
+                             value, Py_False, frame, (long long)lane->start_bytes, (unsigned long long)lane->lsn);
+    }
+    PyObject *iterator = note ? PyObject_GetIter(note) : NULL;
+    Py_XDECREF(note);
+    return iterator;
+}
+
+/* Lane(log, writer, segments, layers, queue, leadership, layers_lock, str_keys, byte_keys, int_keys, codec) */
+static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(named)) {
+    Lane *lane = (Lane *)self;
+    PyObject *log, *writer, *segments, *layers, *queue, *leadership, *lock, *str_keys, *byte_keys, *int_keys, *codec;
+    if (lane->objects[LOG]) {
+        PyErr_SetString(PyExc_TypeError, "a lane is made once");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO!O!O!O", &log, &writer, &segments, &layers, &queue, &leadership, &lock,
+                          &PyDict_Type, &str_keys, &PyDict_Type, &byte_keys, &PyDict_Type, &int_keys, &codec))
+        return -1;
+    if (!has_fields(writer, OF_LOG) || !has_fields(segments, OF_SUCCESSION) || !has_fields(layers, OF_LAYERS)) {
+        PyErr_SetString(PyExc_TypeError, "these have no fields");
+        return -1;
+    }
+    PyObject *const given[] = {
+        [WRITER] = Py_NewRef(writer), [SEGMENTS] = Py_NewRef(segments), [LAYERS] = Py_NewRef(layers),
+        [QUEUE] = Py_NewRef(queue), [ACQUIRE] = PyObject_GetAttrString(leadership, "acquire"),
+        [AT_ONCE] = PyTuple_Pack(1, Py_False), [RELEASE] = PyObject_GetAttrString(leadership, "release"),
+        [IS_CHANGING] = PyObject_GetAttrString(lock, "locked"), [STR_KEYS] = Py_NewRef(str_keys),
+        [BYTE_KEYS] = Py_NewRef(byte_keys), [INT_KEYS] = Py_NewRef(int_keys),
+        [ENCODE] = PyObject_GetAttrString(codec, "encode"),
+    };
+    memcpy(lane->objects, given, sizeof given);
+    lane->form = form_of(codec);
+    if (PyErr_Occurred())
+        return -1;
+    lane->objects[LOG] = Py_NewRef(log);
+    return 0;
+}
+
+static int traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    for (int at = 0; at < OBJECTS; at++)
+        Py_VISIT(((Lane *)self)->objects[at]);
+    return 0;
+}
+
+static int clear(PyObject *self) {
+    for (int at = 0; at < OBJECTS; at++)
+        Py_CLEAR(((Lane *)self)->objects[at]);
+    return 0;
+}
+
+static void deallocate(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    clear(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef methods[] = {
+    {"put", (PyCFunction)(void (*)(void))put, METH_FASTCALL, "Set a key and return the LSN; None if nothing was done."},
+    {NULL, NULL, 0, NULL},
+};
+
+int add_lane_type(PyObject *module) {
+    static PyType_Slot slots[] = {
+        {Py_tp_doc, "A put that is alone."}, {Py_tp_methods, methods}, {Py_tp_init, (void *)initialise},
+        {Py_tp_iter, (void *)iterate}, {Py_tp_traverse, (void *)traverse}, {Py_tp_clear, (void *)clear},
+        {Py_tp_dealloc, (void *)deallocate}, {0, NULL},
+    };
+    static PyType_Spec spec = {
+        "journalkit._speed.Lane", sizeof(Lane), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots,
+    };
+    static const struct { PyObject **name; const char *text; } names[] = {
+        {&name_pwrite, "pwrite"}, {&name_active, "active"}, {&name_salt, "salt"},
+    };
+    for (size_t at = 0; at < sizeof names / sizeof *names; at++)
+        if (!(*names[at].name = PyUnicode_InternFromString(names[at].text)))
+            return -1;
+    PyObject *type = PyType_FromSpec(&spec);
+    int failed = type ? PyModule_AddObjectRef(module, "Lane", type) : -1;
+    Py_XDECREF(type);
+    return failed;
+}

@@ -1,0 +1,112 @@
+/* What the files of journalkit._speed share. How it is built and why: docs/decisions/0023.
+
+   Each function here has a plain twin in Python, whose name it bears and which it is bound to: `PyCFunction`'s self
+   is the twin. Whatever is out of the ordinary, errors above all, is the twin's: it is called with the same arguments.
+   So what is refused, and in which words, is said in Python alone. */
+
+#ifndef JOURNALKIT_NATIVE_H
+#define JOURNALKIT_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+/* The format's numbers: format/frame.py, format/batch.py, format/keys.py, format/values.py. A test compares them. */
+#define FRAME_HEADER_BYTES 40
+#define FRAME_MAGIC 0x4AF7
+#define KIND_BATCH 1
+#define ENTRY_HEADER_BYTES 6
+#define TOMBSTONE 0xFFFFFFFFu
+#define KEY_BYTES_MAX 8192
+#define KEY_DEPTH_MAX 16
+#define VALUE_DEPTH_MAX 64
+#define PAYLOAD_BYTES_MAX (256 * 1024 * 1024)
+
+/* Bytes on disk are little-endian, and any offset may be odd. */
+static inline void store16(unsigned char *at, uint16_t value) {
+    at[0] = (unsigned char)value;
+    at[1] = (unsigned char)(value >> 8);
+}
+
+static inline void store32(unsigned char *at, uint32_t value) {
+    store16(at, (uint16_t)value);
+    store16(at + 2, (uint16_t)(value >> 16));
+}
+
+static inline void store64(unsigned char *at, uint64_t value) {
+    store32(at, (uint32_t)value);
+    store32(at + 4, (uint32_t)(value >> 32));
+}
+
+static inline uint32_t load16(const unsigned char *at) { return at[0] | (uint32_t)at[1] << 8; }
+
+static inline uint32_t load32(const unsigned char *at) { return load16(at) | load16(at + 2) << 16; }
+
+static inline uint64_t load64(const unsigned char *at) { return load32(at) | (uint64_t)load32(at + 4) << 32; }
+
+/* checksum.c */
+void checksum_begin(void);
+uint32_t checksum(const unsigned char *data, size_t size, uint32_t seed);
+
+/* keys.c: a new bytes object; NULL without an exception for what the twin has to look at. */
+PyObject *key_as_bytes(PyObject *key);
+
+/* values.c: how a codec writes bytes. */
+typedef enum { FORM_OTHER, FORM_RAW, FORM_CBOR } Form;
+Form form_of(PyObject *codec);
+PyObject *value_as_bytes(Form form, PyObject *encode, PyObject *value);
+
+/* frames.c */
+void frame_header(unsigned char *at, const unsigned char *payload, size_t payload_bytes, uint64_t lsn,
+                  int64_t time_us, uint64_t durable_lsn, unsigned kind, uint32_t seed, uint32_t *header_checksum);
+
+/* batches.c: whether the payload was a batch; -1 with an exception. `entries` holds what came before otherwise. */
+int fold_batch(const unsigned char *payload, size_t size, PyObject *entries);
+
+/* The functions, to be bound to their twins by `module.c`. */
+extern PyMethodDef key_functions[], value_functions[], frame_functions[], batch_functions[];
+
+/* And what has no twin. */
+extern PyMethodDef checksum_functions[];
+
+/* posix.c: write without the interpreter's lock. `descriptor_behind`: what `pwrite` made there writes to, borrowed;
+   NULL for any other function. */
+ssize_t write_at(int descriptor, const void *data, size_t size, int64_t offset_bytes);
+PyObject *descriptor_behind(PyObject *function);
+extern PyMethodDef posix_functions[];
+
+/* fields.c: what the lane reads and writes of objects that belong to Python. One layout serves all. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *objects[3];
+    int64_t numbers[4];
+} Fields;
+
+enum { LOG_SINGLE, LOG_GROUP, LOG_FAILED };
+enum { LOG_LAST_LSN, LOG_DURABLE_LSN, LOG_GROUPS, LOG_BYTES_APPENDED };
+enum { SEGMENT_FILE, SEGMENT_ENTRY };
+enum { SEGMENT_END, SEGMENT_READY_UNTIL, SEGMENT_UNSURE_UNTIL, SEGMENT_LAST_CHECKSUM };
+enum { SUCCESSION_POSITION, SUCCESSION_ROTATION };
+enum { SUCCESSION_ROTATE_AT };
+enum { LAYERS_ACTIVE, LAYERS_UNFOLDED_SINCE };
+enum { MEMTABLE_ENTRIES };
+enum { MEMTABLE_LAST_LSN, MEMTABLE_PAYLOAD_BYTES };
+
+typedef enum { OF_LOG, OF_SEGMENT, OF_SUCCESSION, OF_LAYERS, OF_MEMTABLE, FIELDS_TYPES } FieldsType;
+
+int add_fields_types(PyObject *module);
+bool has_fields(PyObject *object, FieldsType type);
+
+static inline bool is_none(PyObject *object) { return !object || object == Py_None; }
+
+/* lane.c */
+int add_lane_type(PyObject *module);
+
+/* Call the twin with the arguments as they came. */
+PyObject *ask_twin(PyObject *twin, PyObject *const *arguments, Py_ssize_t count);
+
+#endif
