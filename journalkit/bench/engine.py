@@ -69,6 +69,16 @@ class Database(ABC):
         with self.reader() as get:
             return {key: get(key) for key in keys}
 
+    def count_missing(self, get: Get, keys: Sequence[bytes]) -> int:
+        """Return how many keys aren't there, in the way that costs least; `get` is what `reader` handed out."""
+        count = 0
+        for key in keys:
+            try:
+                count += get(key) is None
+            except (KeyError, TypeError):  # what an engine raises, or an adapter that takes nothing for a row
+                count += 1
+        return count
+
     @abstractmethod
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
         """Return `count` items in key order from `start` on. Raises MissingError if the engine can't."""

@@ -30,6 +30,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(("get-tables", "get-memory", "get-few", "get-msgpack", "get-cbor"), reads.hot),
     Measure(("get-cold", "get-cold-device"), reads.cold),
     Measure(("get-many",), reads.many),
+    Measure(("get-missing",), reads.missing),
     Measure(("scan-1000",), reads.scan),
     Measure(("scan-all",), reads.scan_all),
     Measure(ycsb.NAMES, ycsb.ycsb),

@@ -26,6 +26,13 @@ class _OwnDatabase(Database):
     def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
         return cast("Mapping[bytes, Any]", self._store.get_many(keys))
 
+    def count_missing(self, _get: Get, keys: Sequence[bytes]) -> int:
+        contains = self._store.__contains__
+        count = 0
+        for key in keys:
+            count += not contains(key)
+        return count
+
     def scan(self, start: bytes, count: int) -> Sequence[Item]:
         return cast("list[Item]", list(self._store.scan(start, limit=count)))
 

@@ -96,6 +96,31 @@ def many(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
         yield arena.row("get-many", what, None, result, note=_NOTE, writes=False)
 
 
+def missing(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
+    """Keys that aren't there, between those that are, other ones each time."""
+    del wanted
+    count, gets = bench.scale.keys, bench.scale.cold_gets
+    with bench.arena(Terms("process crash")) as arena:
+        arena.load(count)
+        draw = random.Random(data.SEED)
+        drawn = [[data.key(draw.randrange(count)) + b"?" for _ in range(gets)] for _ in range(bench.scale.rounds + 1)]
+
+        def run(database: Database) -> Callable[[int], float]:
+            def gets_of(number: int) -> float:
+                found: list[int] = []
+                with database.reader() as get:
+                    seconds = timed(lambda: found.append(database.count_missing(get, drawn[number])), gets)
+                must(found == [gets], "a contender")
+                return seconds
+
+            return gets_of
+
+        result = arena.compete(run, bench.scale.rounds, reads=True)
+        arena.must_hold(data.items(0, count)[:: max(1, count // 500)])
+        what = f"look for keys that aren't there, {count:,} others, from tables"
+        yield arena.row("get-missing", what, None, result, note=_NOTE, writes=False)
+
+
 def scan(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
     """A thousand keys in order with their values, from a random key on."""
     del wanted

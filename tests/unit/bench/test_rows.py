@@ -101,7 +101,7 @@ def test_a_peer_that_breaks_is_named_and_the_row_goes_on(
 @pytest.mark.parametrize(
     "name",
     ["durable-put", "durable-put-threads", "put-bytes", "batch-bytes", "get-few", "get-cold", "get-cold-device",
-     "get-many", "scan-1000", "ycsb-a-uniform", "ycsb-d-zipfian"],
+     "get-many", "get-missing", "scan-1000", "ycsb-a-uniform", "ycsb-d-zipfian"],
 )  # fmt: skip
 def test_the_canary_is_caught(
     name: str, bench: MakeBench, engine: MakeEngine, dict_database: type[Any], tmp_path: Path
