@@ -113,3 +113,46 @@ def move_file(fs: FileSystem, source: str, target: str) -> None:
     fs.rename(source, target)
     fs.sync_directory(os.path.dirname(target))
     fs.sync_directory(os.path.dirname(source))
+
+
+def place_file(fs: FileSystem, source: str, target: str) -> None:
+    """Give a whole, synced file its final name, in another directory of the same file system, whatever is there.
+
+    Durability:
+        Once this returns, the name survives a power cut.
+
+    Raises:
+        UnknownOutcomeError: The file has its name, which may be lost in a power cut.
+        OSError: Any other: nothing was renamed.
+    """
+    fs.rename(source, target)
+    _sync_name(fs, target)
+
+
+def claim_name(fs: FileSystem, source: str, target: str) -> bool:
+    """Give a whole, synced file a second name if nobody has it; return whether it has it.
+
+    Durability:
+        Once this returns, whoever has the name has it after a power cut.
+
+    Raises:
+        UnknownOutcomeError: Somebody has the name, which may be lost in a power cut.
+        OSError: Any other: this file hasn't got it.
+    """
+    try:
+        fs.link(source, target)
+        is_ours = True
+    except FileExistsError:
+        # A network file system that tries again after a lost reply finds its own link there.
+        mine, there = fs.status(source), fs.status(target)
+        is_ours = mine is not None and there is not None and mine.inode == there.inode
+    _sync_name(fs, target)
+    return is_ours
+
+
+def _sync_name(fs: FileSystem, path: str) -> None:
+    directory = os.path.dirname(path)
+    try:
+        fs.sync_directory(directory)
+    except OSError as error:
+        raise UnknownOutcomeError(error.errno, error.strerror, directory) from error

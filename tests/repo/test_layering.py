@@ -14,6 +14,7 @@ import pytest
 LAYERS: dict[str, float] = {
     "_version": 0, "_speed": 0, "compiled": 0, "errors": 0, "types": 0, "clock": 0, "options": 0,
     "format": 1, "fs": 1,
+    "objects": 1.5,
     "log": 2, "snapshot": 2, "manifest": 2,
     "recovery": 3,
     "runtime": 3.5,
@@ -50,6 +51,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "msgspec": ("journalkit.format.msgpack", "journalkit.bench"),
     "sortedcontainers": ("journalkit.store",),
     "watchdog": ("journalkit.store",),
+    "obstore": ("journalkit.objects.remote",),
     "rich": ("journalkit.cli", "journalkit.ui", "journalkit.bench"),
 }
 
