@@ -2,7 +2,9 @@
 
 #include "native.h"
 
-static PyMethodDef *const with_twins[] = {key_functions, value_functions, frame_functions, batch_functions};
+static PyMethodDef *const with_twins[] = {
+    key_functions, value_functions, cbor_functions, frame_functions, batch_functions,
+};
 
 PyObject *ask_twin(PyObject *twin, PyObject *const *arguments, Py_ssize_t count) {
     PyObject *all = PyTuple_New(count), *answer = NULL;

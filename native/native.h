@@ -55,7 +55,10 @@ uint32_t checksum(const unsigned char *data, size_t size, uint32_t seed);
 /* keys.c: a new bytes object; NULL without an exception for what the twin has to look at. */
 PyObject *key_as_bytes(PyObject *key);
 
-/* values.c: how a codec writes bytes. */
+/* cbor.c: a new bytes object; NULL without an exception for what the twin has to look at. */
+PyObject *value_as_cbor(PyObject *value);
+
+/* values.c: as the codec of that form does. */
 typedef enum { FORM_OTHER, FORM_RAW, FORM_CBOR } Form;
 Form form_of(PyObject *codec);
 PyObject *value_as_bytes(Form form, PyObject *encode, PyObject *value);
@@ -68,7 +71,7 @@ void frame_header(unsigned char *at, const unsigned char *payload, size_t payloa
 int fold_batch(const unsigned char *payload, size_t size, PyObject *entries);
 
 /* The functions, to be bound to their twins by `module.c`. */
-extern PyMethodDef key_functions[], value_functions[], frame_functions[], batch_functions[];
+extern PyMethodDef key_functions[], value_functions[], cbor_functions[], frame_functions[], batch_functions[];
 
 /* And what has no twin. */
 extern PyMethodDef checksum_functions[];

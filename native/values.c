@@ -1,4 +1,4 @@
-/* What a value may be, and bytes as a codec writes them: twins of `is_plain` in format/values.py and `is_native` in
+/* What a value may be, and values as a codec writes them: twins of `is_plain` in format/values.py and `is_native` in
    format/msgpack.py. */
 
 #include "native.h"
@@ -84,28 +84,13 @@ Form form_of(PyObject *codec) {
     return form;
 }
 
-/* What `CborCodec.encode` makes of bytes: a head that tells the size, and they. */
-static PyObject *bytes_as_cbor(PyObject *value) {
-    size_t size = (size_t)PyBytes_Size(value), head_bytes = size < 24 ? 1 : size < 0x100 ? 2 : size < 0x10000 ? 3 : 5;
-    PyObject *made = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(head_bytes + size));
-    if (!made)
-        return NULL;
-    unsigned char *to = (unsigned char *)PyBytes_AsString(made);
-    to[0] = (unsigned char)(head_bytes == 1 ? 0x40 + size : head_bytes == 2 ? 0x58 : head_bytes == 3 ? 0x59 : 0x5A);
-    for (size_t at = head_bytes - 1, rest = size; at > 0; at--, rest >>= 8)
-        to[at] = (unsigned char)rest;
-    memcpy(to + head_bytes, PyBytes_AsString(value), size);
-    return made;
-}
-
 PyObject *value_as_bytes(Form form, PyObject *encode, PyObject *value) {
-    if (form != FORM_OTHER && PyBytes_CheckExact(value)) {
-        if (form == FORM_RAW)
-            return Py_NewRef(value);
-        if (PyBytes_Size(value) <= PAYLOAD_BYTES_MAX)
-            return bytes_as_cbor(value);
-    }
-    PyObject *made = PyObject_CallFunctionObjArgs(encode, value, NULL);
+    if (form == FORM_RAW && PyBytes_CheckExact(value))
+        return Py_NewRef(value);
+    PyObject *made = form == FORM_CBOR ? value_as_cbor(value) : NULL;
+    if (made || PyErr_Occurred())
+        return made;
+    made = PyObject_CallFunctionObjArgs(encode, value, NULL);
     if (made && !PyBytes_CheckExact(made)) {
         Py_DECREF(made);
         PyErr_SetString(PyExc_TypeError, "a codec encodes to bytes");

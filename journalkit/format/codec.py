@@ -19,6 +19,7 @@ from typing import Final, NoReturn, Protocol
 
 from cbor2 import CBORDecodeError, CBORDecoder, CBOREncodeError, dumps, loads
 
+from journalkit.compiled import compiled
 from journalkit.errors import KeyTypeError, KeyValueError, UnsupportedFormatError, UsageError
 from journalkit.format.cbor_tags import DECODERS, ENCODERS, FRAMES_OF_SCALAR, FRAMES_PER_CONTAINER
 from journalkit.format.malformed import MalformedError
@@ -96,13 +97,13 @@ class CborCodec:
             # What `dumps` gives: short ones in half the time, long ones with one copy where it makes several.
             size = len(value)
             return (_BYTES_HEADS[size] if size < len(_BYTES_HEADS) else _long_bytes_head(size)) + value
-        if type(value) in SCALARS or is_plain(value):
-            try:
-                return dumps(value)
-            except (UnicodeEncodeError, CBOREncodeError):
-                refuse_unstorable(value)  # All that the library refuses here is a lone surrogate; this says where.
-        else:
-            refuse_unstorable(value)
+        try:
+            plain = encode_plain(value)
+        except (UnicodeEncodeError, CBOREncodeError):
+            plain = None  # All that the library refuses here is a lone surrogate; what follows says where.
+        if plain is not None:
+            return plain
+        refuse_unstorable(value)
         data = dumps(value, encoders=ENCODERS)
         if not same(self.decode(data), value):
             raise KeyValueError("value would not come back as it is: convert it to plain built-in types first")
@@ -136,6 +137,12 @@ class CborCodec:
             except UsageError as error:
                 raise MalformedError(_cut(error)) from None
         return value
+
+
+@compiled
+def encode_plain(value: Value) -> bytes | None:
+    """Return the bytes of a value made of scalars, lists and dicts alone, None for any other; what `dumps` gives."""
+    return dumps(value) if type(value) in SCALARS or is_plain(value) else None
 
 
 class RawCodec:

@@ -24,7 +24,7 @@ from journalkit import compiled
 from journalkit.errors import UsageError
 from journalkit.format import batch, frame, keys, msgpack, run, values
 from journalkit.format.batch import decode_into, encode_batch, encode_items
-from journalkit.format.codec import CborCodec, RawCodec, codec_named
+from journalkit.format.codec import CborCodec, RawCodec, codec_named, encode_plain
 from journalkit.format.frame import encode, encode_with_checksum
 from journalkit.format.keys import encode_key
 from journalkit.format.msgpack import is_native
@@ -251,6 +251,36 @@ def test_odd_items_are_encoded_or_refused_alike(items: Any) -> None:
 
 
 @needs_speed
+@given(some_values)
+def test_plain_values_are_encoded_alike(value: Any) -> None:
+    """As the library writes them, to the byte."""
+    alike(encode_plain, value)
+
+
+@needs_speed
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(n * ((1 << bits) + off) for bits in (3, 5, 8, 16, 32, 63, 64) for off in (-9, -1, 0, 1) for n in (1, -1)),
+        23, 24, 25, -24, -25, 0.0, -0.0, float("inf"), -float("inf"), 5e-324, 1.7976931348623157e308, True, None,
+        "é" * 99, "\ud800", ["\ud800"], {"\ud800": 1}, nested(63), nested(64), nested(65), nested(70, {}), (1,), [(1,)],
+        {(1,): 1}, {1: {2: {3: b"x" * 70000}}}, list(range(300)), dict.fromkeys(range(70000)), "x" * 1022, "x" * 1024,
+        [b"x" * 600] * 3, _Text("a"), [_Text("a")], {_Text("a"): 1}, {1.5: 1, None: 2, b"k": 3, True: 4}, object(),
+        [object()],
+    ],
+)  # fmt: skip
+def test_values_at_the_ends_of_each_form_are_encoded_alike(value: Any) -> None:
+    """Each length of a head at its ends, what has no form, and what is left to the library."""
+    alike(encode_plain, value)
+
+
+@needs_speed
+def test_a_number_that_is_none_has_the_librarys_form() -> None:
+    """It equals nothing, not even itself, so it stands alone here."""
+    assert encode_plain([float("nan")]) == plain(encode_plain)([float("nan")])
+
+
+@needs_speed
 def test_a_list_that_its_own_encoding_changes_is_survived() -> None:
     """A value's encoding runs other code, which may be this list's."""
 
@@ -305,6 +335,7 @@ def test_nothing_is_kept_that_was_let_go() -> None:
                 outcome(encode_key, each)
             encode_batch(encode_items(items, CborCodec()))
             outcome(encode_items, [("a", 1), ("b", object())], CborCodec())
+            outcome(encode_plain, [b"x" * 2000, "\ud800"]), encode_plain([b"x" * 2000])
             is_plain(items), is_native(items)
             encode_with_checksum(payload, 1, 2, 3, 1, 5, 6)
             outcome(encode_with_checksum, payload, -1, 2, 3, 1, 5, 6)
