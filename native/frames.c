@@ -14,9 +14,12 @@ void frame_header(unsigned char *at, const unsigned char *payload, size_t payloa
     store32(at, *header_checksum);
 }
 
+/* Of long data the library's checksum is the quicker one, and what is saved around it nothing. */
+#define OWN_CHECKSUM_BYTES_MAX 4096
+
 /* encode_with_checksum(payload, lsn, time_us, durable_lsn, kind, salt, offset_bytes) */
 static PyObject *encode_with_checksum(PyObject *twin, PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 7 || !PyBytes_CheckExact(arguments[0]) || PyBytes_Size(arguments[0]) > PAYLOAD_BYTES_MAX)
+    if (count != 7 || !PyBytes_CheckExact(arguments[0]) || PyBytes_Size(arguments[0]) > OWN_CHECKSUM_BYTES_MAX)
         return ask_twin(twin, arguments, count);
     unsigned long long numbers[7] = {0};
     for (int at = 1; at < 7; at++) {
