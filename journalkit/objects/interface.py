@@ -82,8 +82,9 @@ class ReadableObjects(Protocol):
         before the call began is told as it is. Raises as `get`.
 
         Some servers sort part by part: beside keys under `a/`, `a-b` and `a.b`
-        come before them in one place and behind them in another. Name things
-        so that this doesn't arise.
+        come before them in one place and behind them in another, and `a`
+        itself as `after` skips what is under it. Name things so that this
+        doesn't arise, and look behind keys that an object has or had.
         """
         ...
 

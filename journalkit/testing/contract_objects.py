@@ -174,7 +174,8 @@ def objects_are_listed_sorted_in_pages(objects: Objects, root: str) -> None:
         assert pages == keys
     assert _keys(objects, f"{root}b/") == ["1", "2/x", "2/y"]
     assert _keys(objects, f"{root}b/2") == ["/x", "/y"]
-    assert _keys(objects, root, after=f"{root}b/2") == ["b/2/x", "b/2/y", "b0", "bb", "c-1", "c.1", "d/1"]
+    assert _keys(objects, root, after=f"{root}b/1") == ["b/2/x", "b/2/y", "b0", "bb", "c-1", "c.1", "d/1"]
+    assert _keys(objects, root, after=f"{root}b/2/w") == ["b/2/x", "b/2/y", "b0", "bb", "c-1", "c.1", "d/1"]
     assert _keys(objects, f"{root}b", after=f"{root}b/2/x", limit=2) == ["/2/y", "0"]
     assert (_keys(objects, root, after=f"{root}zz"), _keys(objects, f"{root}zz")) == ([], [])
     assert _keys(objects, f"{root}c", after="!") == ["-1", ".1"]
