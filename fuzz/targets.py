@@ -16,6 +16,7 @@ _MODULES: Final = {
     "packed": ("msgpack",),
     "files": ("segment", "manifest", "block", "table"),
     "pages": ("filter",),
+    "packed_blocks": ("compressed",),
     "stores": ("open",),
     "commands": ("cli", "salvage"),
     "machine": ("machine",),

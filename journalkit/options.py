@@ -11,6 +11,8 @@ from journalkit.types import SYNC_MODES, Sync
 
 Compaction: TypeAlias = Literal["thread", "process", "manual"]
 COMPACTION_MODES: Final[tuple[Compaction, ...]] = ("thread", "process", "manual")
+Compression: TypeAlias = Literal["zstd"]
+COMPRESSIONS: Final[tuple[Compression, ...]] = ("zstd",)
 Duration: TypeAlias = "float | int | timedelta"
 
 MIB: Final = 1024 * 1024
@@ -31,6 +33,7 @@ class Options:
         fold_bytes_min: The log tail is folded for its size when it has this many bytes.
         fold_ratio: Deltas are merged into the base when they have this many times its bytes or entries; 0: always.
         fold_bytes_per_s: How fast a fold writes at most; None: as fast as it can.
+        compression: How folds compress the blocks of new tables; None: not at all.
         segment_bytes_max: A segment is rotated when it reaches this size.
         cache_bytes: Memory for what was read: blocks of tables, and single values that are read again.
     """
@@ -44,6 +47,7 @@ class Options:
     fold_bytes_min: int = 8 * MIB
     fold_ratio: float = 0.4
     fold_bytes_per_s: float | None = None
+    compression: Compression | None = None
     segment_bytes_max: int = 64 * MIB
     cache_bytes: int = 64 * MIB
 
@@ -52,6 +56,8 @@ class Options:
         check_sync(self.sync)
         if self.compaction not in COMPACTION_MODES:
             raise UsageError(f"compaction={self.compaction!r} is none of {', '.join(COMPACTION_MODES)}")
+        if self.compression not in (None, *COMPRESSIONS):
+            raise KeyValueError(f"compression={self.compression!r} is none of {', '.join(COMPRESSIONS)}")
         for name, least in _LEAST.items():
             value, spelled = getattr(self, name), name if name in _RATES else name.removesuffix("_s")
             if value is None and name in _RATES:

@@ -7,7 +7,8 @@ It lists what a directory holds and judges it, as recovery would: `sound`, `torn
 Exit code 0, 1, or 2 for the last two. It never writes, takes no lock, and is
 meant for a directory that nobody writes to just now.
 
-It shares no line with the package and needs nothing but the standard library:
+It shares no line with the package and needs nothing but the standard library
+(before Python 3.14, for tables whose blocks are compressed, backports.zstd):
 where the two disagree, one of them or the specification is wrong. That makes it
 a second opinion for tests (`judge`), and what will still read your data when
 nothing else does. It is no tool for repair: `journalkit salvage` is.
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -51,7 +53,17 @@ BATCH, RECORD, SEAL, IGNORABLE = 1, 2, 3, 128
 FRACTION_BITS_MAX, DECIMAL_EXPONENT_MAX = 65_536, 999_999
 DELETED, TOMBSTONE, RESERVED_LAST = 0xFFFFFFFF, 0xFFFF, 0x0F
 U32_MASK = 0xFFFFFFFF
-PAGE_BLOCKS = 16
+PAGE_BLOCKS, PACKED_BYTES_MAX = 16, 16 << 20
+
+
+# --- Zstandard, for tables whose blocks are compressed with it
+
+ZSTD: Any = None
+for _home in ("compression.zstd", "backports.zstd"):
+    try:
+        ZSTD = ZSTD or import_module(_home)
+    except ImportError:
+        continue
 
 
 # --- Checksums
@@ -490,7 +502,7 @@ class TableReader:
         self.data_lengths: list[int] = []
         self.entries: list[tuple[bytes, bytes | None]] = []
         self.lsn = self.below = 0
-        self.has_filter = False
+        self.has_filter = self.is_compressed = False
 
     def read(self) -> list[tuple[bytes, bytes | None]]:
         """Return the entries in the order of their keys; a deletion's value is None."""
@@ -499,8 +511,12 @@ class TableReader:
             self._fail(size, f"missing, or not of the {named['size_bytes']} bytes that the manifest names")
         header = _header(TABLE, b"JKTAB\r\n\x1a", data, self.crc) or self._fail(0, "the header is damaged")
         _, version, self.below, salt, store, number, self.lsn, _ = header
-        _check_version(self.name, version, 0, newest=2)
-        self.has_filter = version == 2
+        _check_version(self.name, version, 0, newest=3)
+        self.has_filter = version > 1
+        self.is_compressed = version == 3
+        if self.is_compressed and ZSTD is None:
+            reason = "its blocks are compressed with zstd, which takes Python 3.14, or the package backports.zstd"
+            raise BadError(self.name, 8, None, reason, "unsupported")
         at = size - FOOTER.size
         end_magic, *same, entry_count, tombstones, blocks, data_bytes, root, root_length, root_crc, own = FOOTER.unpack(
             data[at:]
@@ -583,8 +599,24 @@ class TableReader:
                 self._fail(at, "a filter of other keys")
             at, first_entry = at + 8 + 2 * count, first_entry + count
 
+    def _plain(self, at: int, body: bytes) -> bytes:
+        """Return the body of a data block as it is uncompressed."""
+        if not self.is_compressed or body[:4] != U32.pack(1):
+            return body
+        _, size, frame_bytes = struct.unpack_from("<III", body.ljust(12, b"\0"))
+        if len(body) != 12 + frame_bytes or not len(body) < size <= PACKED_BYTES_MAX:
+            self._fail(at, "a compressed block of another size")
+        reader = ZSTD.ZstdDecompressor(options={ZSTD.DecompressionParameter.window_log_max: 24})
+        try:
+            plain: bytes = reader.decompress(body[12:], size + 1)
+        except ZSTD.ZstdError:
+            self._fail(at, "a compressed block that can't be read")
+        if len(plain) != size or not reader.eof or reader.unused_data:
+            self._fail(at, "a compressed block of another size")
+        return plain
+
     def _data(self, at: int, length: int) -> None:
-        body = self._body(at, length)
+        body = self._plain(at, self._body(at, length))
         begin = start = U32.unpack_from(body)[0]
         count, rest = divmod(start - 4, 7)
         if rest or count < 1 or start > len(body):

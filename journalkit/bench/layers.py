@@ -7,7 +7,7 @@ of the format, which stay, and calls that anybody could make.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -128,6 +128,34 @@ def _table(bench: Bench, path: str, stack: ExitStack) -> Iterator[Step]:
     yield "all files read from front to back, per key", lambda: [device.read_through(file) for file in files], count
 
 
+def _compression(bench: Bench, path: str, stack: ExitStack) -> Iterator[Step]:
+    count = bench.scale.keys
+    things = {data.key(number): data.thing(number) for number in range(count)}
+    one = next(iter(things.items()))
+    few = list(things)[:: max(1, count // bench.scale.cold_gets)]
+    steps: list[Step] = []
+    sizes: list[int] = []
+    for compression in (None, "zstd"):
+        place = os.path.join(path, compression or "plain")
+        store = stack.enter_context(_store(place, sync="never", compression=compression))
+        store.update(things)
+        store.compact()
+        sizes.append(store.statistics().snapshot_bytes)
+        reader = stack.enter_context(journalkit.open(place, mode="r", cache_bytes=0))
+        told = "plain" if compression is None else f"zstd, {sizes[-1] / sizes[0]:.0%} of the bytes"
+        steps += [
+            (f"written anew and folded, per key, {told}", partial(_fold, store, things), count),
+            (f"a full fold of one change, per key, {told}", partial(_fold, store, dict([one])), count),
+            (f"get without any cache, one block each, {told}", partial(_each, reader.__getitem__, few), len(few)),
+        ]
+    yield from steps
+
+
+def _fold(store: journalkit.Store, changes: Mapping[bytes, Any]) -> None:
+    store.update(changes)
+    store.compact(full=True)
+
+
 def _replay(bench: Bench, path: str, _stack: ExitStack) -> Iterator[Step]:
     count = bench.scale.puts
     keys, values, _ = _data(bench)
@@ -168,6 +196,7 @@ LAYERS: Final[dict[str, tuple[str, Callable[[Bench, str, ExitStack], Iterator[St
     "commit": ("a put, and what the system takes of it", _commit),
     "memtable": ("a get of what only the log and the memory hold", _memtable),
     "table": ("a get from a table", _table),
+    "compression": ("tables of small dicts, plain and compressed", _compression),
     "replay": ("recovery of a tail", _replay),
 }
 

@@ -16,7 +16,7 @@ from journalkit.errors import JournalError, UsageError
 if TYPE_CHECKING:
     from journalkit.bench.result import Row
 
-_LAYERS: Final = ("frame", "commit", "memtable", "table", "replay")
+_LAYERS: Final = ("frame", "commit", "memtable", "table", "compression", "replay")
 
 
 def add_parser(commands: Commands) -> None:

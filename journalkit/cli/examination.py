@@ -145,7 +145,7 @@ def examine(
             continue
         except NewerFormatError as error:
             # Of a file that is damaged as well: opening sees the damage first, and doesn't look so far.
-            raise UnsupportedFormatError(f"{directory}: {error}; upgrade journalkit, nothing was touched") from error
+            raise UnsupportedFormatError(f"{directory}: {error}; {error.remedy}, nothing was touched") from error
         sight = (found.files, manifest.generation, found.slot)
         if found.verdict == "sound" or sight == seen:
             return found

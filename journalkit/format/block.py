@@ -36,6 +36,7 @@ from typing import Final, NamedTuple
 from crc32c import crc32c
 
 from journalkit.format.checksum import SEED_MASK, checksum, seed_at
+from journalkit.format.compression import is_packed, packed_length, unpacked
 from journalkit.format.malformed import MalformedError
 from journalkit.types import ABSENT, Absent
 
@@ -184,6 +185,9 @@ def block_length(beginning: bytes) -> int:
     The rows are all that has to be there; those of any block that a
     `TableWriter` makes end within 64 KiB. For who has no index to ask.
     """
+    if is_packed(beginning):
+        length = packed_length(beginning)
+        return length + CRC_BYTES if length else 0
     try:
         count, _ = block_shape(beginning)
     except MalformedError:
@@ -202,6 +206,14 @@ def check_block(block: bytes, *, salt: int, offset_bytes: int) -> None:
         raise MalformedError("a block shorter than its checksum")
     if checksum(block, seed_at(salt, offset_bytes)) != _RESIDUE:
         raise MalformedError("the block's checksum doesn't match", len(block) - CRC_BYTES)
+
+
+def plain(block: bytes) -> bytes:
+    """Return a data block, its checksum found right, as it is uncompressed: body, and four bytes that mean nothing.
+
+    Raises MalformedError for one that can't be uncompressed.
+    """
+    return unpacked(block[:-CRC_BYTES]) + bytes(CRC_BYTES) if is_packed(block) else block
 
 
 def decode_block(block: bytes) -> Block:

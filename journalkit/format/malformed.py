@@ -17,4 +17,12 @@ class MalformedError(ValueError):
 
 
 class NewerFormatError(ValueError):
-    """Whole and checked, but of a version or with a feature that this code doesn't know."""
+    """Whole and checked, but of a version or with a feature that this code doesn't know. `remedy` says what to do."""
+
+    remedy = "upgrade journalkit"
+
+
+class MissingLibraryError(NewerFormatError):
+    """Known, but a library that it takes isn't installed."""
+
+    remedy = "pip install 'journalkit[zstd]'"

@@ -22,12 +22,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from journalkit.format.checksum import checksum, seed_at
+from journalkit.format.compression import library
 from journalkit.format.layout import Field, Layout
 from journalkit.format.malformed import MalformedError, NewerFormatError
 
 MAGIC: Final = b"JKTAB\r\n\x1a"
 FOOTER_MAGIC: Final = b"JKTEND\r\n"
 VERSION: Final = 2
+COMPRESSED: Final = 3
+"""The version of tables whose blocks may be compressed."""
 UNFILTERED: Final = 1
 """The version of tables without filters. They are read as ever, and no longer written."""
 _CRC_BYTES: Final = 4
@@ -38,7 +41,7 @@ _BELOW_MODULUS: Final = (1 << 16) - 1
 
 HEADER: Final = Layout(
     Field("magic", "8s", "`JKTAB\\r\\n\\x1a`"),
-    Field("version", "H", "format version of the table: 2, or 1 for one without filters"),
+    Field("version", "H", "format version of the table: 2; 1: no filters; 3: blocks may be compressed"),
     Field("below", "H", "0: the table holds the whole state; else it is a delta on one: 1 + its LSN modulo 65,535"),
     Field("salt", "I", "random; seeds the checksums of the blocks and of the footer"),
     Field("store", "16s", "UUID of the store"),
@@ -153,7 +156,7 @@ def decode_header(data: bytes) -> TableHeader:
 
     Raises:
         MalformedError: It isn't one, or is damaged.
-        NewerFormatError: It is whole, and of a later version.
+        NewerFormatError: It is whole, and of a later version, or its blocks take a library that isn't installed.
     """
     fields = HEADER.unpack(data)
     if fields.pop("magic") != MAGIC:
@@ -172,7 +175,7 @@ def decode_footer(data: bytes, *, salt: int, offset_bytes: int) -> TableFooter:
 
     Raises:
         MalformedError: It isn't one, or is damaged.
-        NewerFormatError: It is whole, and of a later version.
+        NewerFormatError: It is whole, and of a later version, or its blocks take a library that isn't installed.
     """
     fields = FOOTER.unpack(data)
     if fields.pop("magic") != FOOTER_MAGIC:
@@ -192,5 +195,7 @@ def footer_checksum(encoded: bytes) -> int:
 
 
 def _refuse_newer(version: int) -> None:
-    if version not in (UNFILTERED, VERSION):
-        raise NewerFormatError(f"a table of format {version}, this version reads {UNFILTERED} and {VERSION}")
+    if version == COMPRESSED:
+        library()
+    elif version not in (UNFILTERED, VERSION):
+        raise NewerFormatError(f"a table of format {version}, this version reads {UNFILTERED} to {COMPRESSED}")

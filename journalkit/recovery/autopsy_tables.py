@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from journalkit.format.block import CRC_BYTES, block_length, decode_block
+from journalkit.format.block import CRC_BYTES, block_length, decode_block, plain
 from journalkit.format.checksum import SEED_MASK, seed_at
 from journalkit.format.filters import page_length
 from journalkit.format.index import decode_index
@@ -100,7 +100,7 @@ def _is_whole(raw: bytes, salt: int, at: int, *, is_end: bool) -> bool:
     if is_end and len(raw) == FOOTER_BYTES:
         return _decodes(lambda: decode_footer(raw, salt=salt, offset_bytes=at))
     is_page = page_length(raw) == len(raw)
-    return is_page or _decodes(lambda: decode_block(raw)) or _decodes(lambda: decode_index(raw, offset_bytes=at))
+    return is_page or _decodes(lambda: decode_block(plain(raw))) or _decodes(lambda: decode_index(raw, offset_bytes=at))
 
 
 def _decodes(decode: Callable[[], object]) -> bool:

@@ -150,7 +150,7 @@ def take_stock(
     try:
         _gather(fs, directory, remains, advance)
     except NewerFormatError as error:
-        raise UnsupportedFormatError(f"{directory}: {error}; upgrade journalkit, nothing was touched") from error
+        raise UnsupportedFormatError(f"{directory}: {error}; {error.remedy}, nothing was touched") from error
     if remains.manifest is None and not remains.segments and not remains.tables and not remains.foreign:
         raise StoreNotFoundError(f"{directory}: there is no store; check the path", path=directory)
     seen = LsnSet()

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from journalkit.format.block import CRC_BYTES, Entry, block_length, check_block, decode_block
+from journalkit.format.block import CRC_BYTES, Entry, block_length, check_block, decode_block, plain
 from journalkit.format.filters import PAGE_BLOCKS, PAGE_OVERHEAD_BYTES, check_page, page_count, page_length, page_place
 from journalkit.format.frame import PAYLOAD_BYTES_MAX
 from journalkit.format.index import (
@@ -32,6 +32,7 @@ from journalkit.format.index import (
 )
 from journalkit.format.malformed import MalformedError
 from journalkit.format.table import (
+    COMPRESSED,
     FOOTER_BYTES,
     FOOTER_MAGIC,
     HEADER_BYTES,
@@ -91,6 +92,7 @@ class TableRemains:
     number: int = 0
     lsn: int = 0
     below: int = WHOLE
+    is_compressed: bool = True
     faults: list[Fault] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     lost: list[KeyRange] = field(default_factory=lambda: [ALL_KEYS])
@@ -105,7 +107,9 @@ class TableRemains:
         """Yield what the table says of start <= key < stop, in order, tombstones included."""
         for place in self.places:
             if place.first < stop and place.last >= start:
-                block = _read_data(file, self.salt, place.offset_bytes, place.length_bytes)
+                block = _read_data(
+                    file, self.salt, place.offset_bytes, place.length_bytes, is_compressed=self.is_compressed
+                )
                 yield from (entry for entry in block.items() if start <= entry[0] < stop)
 
 
@@ -157,6 +161,7 @@ class _Reading:
         footer = self._footer(header)
         end = header or footer
         self._is_filtered = end is not None and end.version != UNFILTERED
+        remains.is_compressed = end is None or end.version == COMPRESSED
         if header is None and footer is not None:
             remains.store, remains.lsn, remains.below = footer.store, footer.lsn, footer.below
         root = self._index(footer.root_offset, footer.root_length) if footer is not None else None
@@ -257,9 +262,12 @@ class _Reading:
 
     def _take(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Keep the data block at that place; return its last key."""
-        block = _read_data(self._file, self._remains.salt, offset_bytes, length_bytes)
+        remains = self._remains
+        block = _read_data(
+            self._file, remains.salt, offset_bytes, length_bytes, is_compressed=remains.is_compressed
+        )
         first, last = next(iter(block)), next(reversed(block))
-        self._remains.places.append(Place(offset_bytes, length_bytes, first, last, len(block)))
+        remains.places.append(Place(offset_bytes, length_bytes, first, last, len(block)))
         return last
 
     def _sequence(self, at: int, end: int | None, start: bytes, stop: bytes) -> None:
@@ -294,10 +302,12 @@ class _Reading:
         return at == self._remains.size_bytes - FOOTER_BYTES and (is_footer or is_all)
 
 
-def _read_data(file: ReadableFile, salt: int, offset_bytes: int, length_bytes: int) -> dict[bytes, bytes | None]:
+def _read_data(
+    file: ReadableFile, salt: int, offset_bytes: int, length_bytes: int, *, is_compressed: bool
+) -> dict[bytes, bytes | None]:
     raw = file.pread(length_bytes, offset_bytes)
     check_block(raw, salt=salt, offset_bytes=offset_bytes)
-    return decode_block(raw)
+    return decode_block(plain(raw) if is_compressed else raw)
 
 
 def _data_length(file: ReadableFile, at: int, limit_bytes: int) -> int:

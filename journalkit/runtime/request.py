@@ -15,7 +15,10 @@ from journalkit.errors import (
     UsageError,
 )
 from journalkit.format.codec import CborCodec, codec_named
+from journalkit.format.compression import library
+from journalkit.format.malformed import MissingLibraryError
 from journalkit.fs.interface import ReadableFileSystem
+from journalkit.options import Compression
 from journalkit.recovery.look import Found
 from journalkit.recovery.plan import RECOVERY_MODES
 from journalkit.recovery.reader import open_for_reading
@@ -35,6 +38,16 @@ def check_mode(mode: str) -> None:
     """Raise UsageError unless a store can be opened in this mode."""
     if mode not in MODES:
         raise UsageError(f"mode={mode!r} is none of {', '.join(MODES)}")
+
+
+def check_compression(compression: Compression | None) -> Compression | None:
+    """Return it if it can be done here. Raises UsageError if the library that it takes isn't installed."""
+    if compression == "zstd":
+        try:
+            library()
+        except MissingLibraryError as error:
+            raise UsageError(f"compression={compression!r}: {error}: {error.remedy}") from error
+    return compression
 
 
 def check_request(request: OpenRequest) -> OpenRequest:

@@ -82,7 +82,8 @@ def fold(
             writer.add_all(_kept(below, drop_tombstones))
             pause()
         if not changes.touch(entry.last) and not (drop_tombstones and entry.tombstone_count):
-            writer.add_block(block.body(), entry, block.filter_part())
+            body, stored = block.bodies()
+            writer.add_block(body, entry, block.filter_part(), stored=stored)
             continue
         for merged in _merged(block.entries(), changes, entry.last):
             writer.add_all(_kept(merged, drop_tombstones))

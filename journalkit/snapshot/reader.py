@@ -54,9 +54,11 @@ class StoredBlock:
         """Return what the table's filter says of the block; None if it says nothing."""
         return self._pages.part(self._index, self._at)
 
-    def body(self) -> bytes:
-        """Read the block and return its body, checked, for a copy that isn't parsed."""
-        return self.table.source.raw_block(self.entry)[:-CRC_BYTES]
+    def bodies(self) -> tuple[bytes, bytes | None]:
+        """Read the block; return its body, checked, for a copy that isn't parsed, and what stands for it if packed."""
+        stored = self.table.source.read(self.entry)
+        raw = self.table.source.matched(self.entry, stored)
+        return raw[:-CRC_BYTES], None if raw is stored else stored[:-CRC_BYTES]
 
     def entries(self) -> Block:
         """Read the block and return its entries in key order; they are the caller's own."""
@@ -353,6 +355,8 @@ class Table:
 
     def _load_for_get(self, index: IndexBlock, at: int) -> bytes:
         """Do what `_load_block` does for the block at this place of an index, in one step where nothing is wrong."""
+        if self.source.is_compressed:
+            return self._load_block(index.entry(at), keep=self._cache.offer)
         offset_bytes, length_bytes = index.offsets[at], index.lengths[at]
         raw = self.source.file.pread(length_bytes, offset_bytes)
         if len(raw) != length_bytes or not is_as_indexed(
@@ -362,9 +366,9 @@ class Table:
         self._cache.offer(self._table_id, offset_bytes, raw, length_bytes + RAW_BYTES)
         return raw
 
-    def _load_block(self, entry: IndexEntry) -> bytes:
+    def _load_block(self, entry: IndexEntry, keep: Callable[[int, int, bytes, int], None] | None = None) -> bytes:
         raw = self.source.raw_block(entry)
-        self._cache.put(self._table_id, entry.offset_bytes, raw, raw_bytes(entry.length_bytes))
+        (keep or self._cache.put)(self._table_id, entry.offset_bytes, raw, raw_bytes(len(raw)))
         return raw
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from journalkit.errors import ClosedError, CorruptionError, UnsupportedFormatError
-from journalkit.format.block import Block, check_block, check_ends, check_fingerprints, decode_block
+from journalkit.format.block import Block, check_block, check_ends, check_fingerprints, decode_block, plain
 from journalkit.format.filters import check_page, page_place
 from journalkit.format.index import IndexBlock, IndexEntry, decode_index
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.table import (
+    COMPRESSED,
     FOOTER_BYTES,
     HEADER_BYTES,
     UNFILTERED,
@@ -69,9 +70,22 @@ class TableSource:
             raise self.lost(entry, error) from error
         return block
 
+    def plain(self, entry: IndexEntry, stored: bytes) -> bytes:
+        """Return a block that was read as it is uncompressed."""
+        if not self.is_compressed:
+            return stored
+        try:
+            return plain(stored)
+        except MalformedError as error:
+            raise self.lost(entry, error) from error
+
     def raw_block(self, entry: IndexEntry) -> bytes:
         """Return the data block that an index entry names, undecoded, and as the entry says as far as its ends tell."""
-        raw = self.read(entry)
+        return self.matched(entry, self.read(entry))
+
+    def matched(self, entry: IndexEntry, stored: bytes) -> bytes:
+        """Return a block that was read, uncompressed, if its ends are as the entry says."""
+        raw = self.plain(entry, stored)
         try:
             check_ends(raw, entry.first, entry.last, entry.entry_count)
         except MalformedError as error:
@@ -80,11 +94,11 @@ class TableSource:
 
     def block(self, entry: IndexEntry) -> Block:
         """Return the data block that an index entry names, decoded, and as the entry says it is."""
-        return self._decoded(entry, self.read(entry))
+        return self._decoded(entry, self.plain(entry, self.read(entry)))
 
     def checked_crcs(self, entry: IndexEntry) -> bytes:
         """Check a data block thoroughly, with what lookups rely on and decoding doesn't; return `key_crcs` of it."""
-        raw = self.read(entry)
+        raw = self.plain(entry, self.read(entry))
         block = self._decoded(entry, raw)
         try:
             return check_fingerprints(raw, block)
@@ -101,6 +115,11 @@ class TableSource:
         except MalformedError as error:
             raise self.lost(entry, error) from error
         return block
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether blocks may be compressed."""
+        return self.header.version == COMPRESSED
 
     @property
     def is_filtered(self) -> bool:
@@ -181,7 +200,7 @@ def open_source(file: TableBytes, path: str, info: TableInfo, store_uuid: bytes)
         at = footer.root_offset
         root = _read_root(file, header, footer)
     except NewerFormatError as error:
-        raise UnsupportedFormatError(f"{path}: {error}; upgrade journalkit, nothing was touched") from error
+        raise UnsupportedFormatError(f"{path}: {error}; {error.remedy}, nothing was touched") from error
     except MalformedError as error:
         raise CorruptionError(
             f"{error.reason}; all keys of the table are lost", path=path, offset_bytes=at + error.offset_bytes

@@ -34,6 +34,7 @@ from journalkit.format.block import (
     encode_block,
     run_of,
 )
+from journalkit.format.compression import library, packed
 from journalkit.format.filters import ENTRY_BYTES, PAGE_BLOCKS, encode_page, joined, part_of
 from journalkit.format.index import (
     INDEX_BLOCK_BYTES_TARGET,
@@ -45,7 +46,16 @@ from journalkit.format.index import (
     encode_index,
 )
 from journalkit.format.names import table_name, temporary_name
-from journalkit.format.table import FOOTER_BYTES, WHOLE, TableFooter, TableHeader, TableInfo, footer_checksum
+from journalkit.format.table import (
+    COMPRESSED,
+    FOOTER_BYTES,
+    VERSION,
+    WHOLE,
+    TableFooter,
+    TableHeader,
+    TableInfo,
+    footer_checksum,
+)
 from journalkit.fs.atomic import publish_file, write_all
 from journalkit.fs.interface import FileSystem
 
@@ -72,6 +82,7 @@ class TableWriter:
         lsn: int,
         salt: int,
         below: int = WHOLE,
+        compress: bool = False,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
         """Begin table `number` in `directory`, under its temporary name; a stale one is removed.
@@ -84,11 +95,17 @@ class TableWriter:
             lsn: The table holds the state at this LSN, or the changes up to it.
             salt: 32 random bits, drawn for this table.
             below: `delta_on` the LSN of the state that the table changes; WHOLE if it holds all of it.
+            compress: Compress blocks that get smaller by it. Raises MissingLibraryError where that can't be.
             block_bytes: Aim for blocks of this size.
         """
         self._fs = fs
         self._directory = directory
-        self._header = TableHeader(salt=salt, store=store_uuid, number=number, lsn=lsn, below=below)
+        if compress:
+            library()
+        version = COMPRESSED if compress else VERSION
+        self._header = TableHeader(salt=salt, store=store_uuid, number=number, lsn=lsn, below=below, version=version)
+        self._compress = compress
+        self._packed: bytes | None = None
         self._block_bytes = block_bytes
         self._name = table_name(number)
         self._temporary = temporary_name(self._name)
@@ -152,7 +169,9 @@ class TableWriter:
                 raise ValueError(f"keys from {keys[0]!r} on don't ascend, or don't follow {self._last!r}")
             self._add_run(run)
 
-    def add_block(self, body: bytes, entry: IndexEntry, filter_part: bytes | None = None) -> None:
+    def add_block(
+        self, body: bytes, entry: IndexEntry, filter_part: bytes | None = None, *, stored: bytes | None = None
+    ) -> None:
         """Append a whole block unparsed: its checked body, as the other table's index describes it.
 
         A small block, here or there, joins its neighbour, so that blocks that
@@ -162,6 +181,7 @@ class TableWriter:
             body: The body.
             entry: What the other table's index says of it.
             filter_part: What the other table's filter says of it; None if it says nothing, and all keys are looked at.
+            stored: What stands for the body in the other table, if it is compressed there.
 
         Raises:
             ValueError: The block doesn't lie above the last key, or isn't the one described; `abort`.
@@ -179,6 +199,8 @@ class TableWriter:
         added_bytes = len(body) - START_BYTES
         if self._pending and self._pending_bytes + added_bytes > self._block_bytes * 3 // 2:
             self._cut()
+        # As long as nothing joins it, and nothing it.
+        self._packed = None if self._pending else stored
         self._pend(body, entry.first, entry.last, added_bytes)
         self._page_parts.append(filter_part)
         self._pending_count += count
@@ -213,6 +235,7 @@ class TableWriter:
             root_length=root_length,
             root_checksum=root_checksum,
             below=self._header.below,
+            version=self._header.version,
         ).encode(salt=self._header.salt)
         self._append(footer)
         self._write_out()
@@ -269,6 +292,10 @@ class TableWriter:
     def _cut(self) -> None:
         """Write the pending entries as one data block."""
         body = encode_block(self._pending)
+        if self._compress:
+            known = self._packed if len(self._pending) == 1 else None
+            body = packed(body) if known is None else known
+        self._packed = None
         offset_bytes, length_bytes, _ = self._write_block(body)
         entry = IndexEntry(
             self._first, self._last, offset_bytes, length_bytes, self._pending_count, self._pending_tombstones

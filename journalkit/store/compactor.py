@@ -282,6 +282,7 @@ class Compactor:
             self._step,
             lambda: self._is_urgent(merged_bytes(folded, merged_count)),
             self._options.fold_bytes_per_s,
+            self._options.compression is not None,
             self._outside,
         )
         return folding.write(folded, merged_count, number=manifest.next_table, salt=salt)

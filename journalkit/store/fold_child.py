@@ -69,6 +69,7 @@ def _write(
         job.merged_count,
         number=job.number,
         salt=job.salt,
+        compress=job.compress,
         limit=limit,
         named=False,
     )

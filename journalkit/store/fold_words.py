@@ -45,6 +45,7 @@ class Job:
         tables: What it lies on and what it takes in, newest first.
         merged_count: How many of them it takes in.
         bytes_per_s: How fast it may write; None: as fast as it can.
+        compress: Whether blocks are compressed.
         version: journalkit's.
     """
 
@@ -56,6 +57,7 @@ class Job:
     tables: tuple[TableInfo, ...]
     merged_count: int
     bytes_per_s: float | None
+    compress: bool = False
     version: str = __version__
 
 

@@ -61,6 +61,7 @@ class Folding:
     step: Callable[[], None]
     is_urgent: Callable[[], bool]
     bytes_per_s: float | None = None
+    compress: bool = False
     outside: Outside | None = None
 
     def write(self, folded: Frozen, merged_count: int, *, number: int, salt: int) -> Table:
@@ -107,6 +108,7 @@ class Folding:
             merged_count,
             number=number,
             salt=salt,
+            compress=self.compress,
             limit=RateLimit(self.clock, rate, self.is_urgent) if rate is not None else None,
             pace=self.pace,
             step=self.step,
@@ -118,7 +120,17 @@ class Folding:
             return None
         # The first of those that stay says what the new table lies on.
         tables = tuple(table.info for table in folded.tables[: merged_count + 1])
-        job = Job(self.directory, self.store_uuid, folded.lsn, number, salt, tables, merged_count, self.bytes_per_s)
+        job = Job(
+            self.directory,
+            self.store_uuid,
+            folded.lsn,
+            number,
+            salt,
+            tables,
+            merged_count,
+            self.bytes_per_s,
+            self.compress,
+        )
         info = self.outside.merge(job, folded.memtables, pace=self.pace, step=self.step, is_urgent=self.is_urgent)
         if info is None:
             return None
@@ -142,6 +154,7 @@ def merge(
     *,
     number: int,
     salt: int,
+    compress: bool,
     limit: RateLimit | None,
     pace: Callable[[], None] = _go_on,
     step: Callable[[], None] = _go_on,
@@ -159,6 +172,7 @@ def merge(
         lsn=folded.lsn,
         salt=salt,
         below=delta_on(below[0].footer.lsn) if below else WHOLE,
+        compress=compress,
     ) as writer:
 
         def limited() -> None:

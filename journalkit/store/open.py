@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from journalkit.clock import Clock, SystemClock
 from journalkit.fs.interface import FileSystem
-from journalkit.options import MIB, Compaction, Duration, Options, seconds
+from journalkit.options import MIB, Compaction, Compression, Duration, Options, seconds
 from journalkit.recovery.plan import RecoveryMode
 from journalkit.recovery.writer import OpenRequest
 from journalkit.runtime.handle import started
 from journalkit.runtime.place import caller, resolve
-from journalkit.runtime.request import check_mode, check_request
+from journalkit.runtime.request import check_compression, check_mode, check_request
 from journalkit.store.engine import open_reader, open_writer
 from journalkit.store.store import Store
 from journalkit.types import Sync
@@ -36,6 +36,7 @@ def open_store(
     fold_bytes_min: int = 8 * MIB,
     fold_ratio: float = 0.4,
     fold_bytes_per_s: float | None = None,
+    compression: Compression | None = None,
     segment_bytes_max: int = 64 * MIB,
     cache_bytes: int = 64 * MIB,
     metadata: Mapping[str, Any] | None = None,
@@ -69,6 +70,8 @@ def open_store(
             the base's bytes or entries; 0: at each fold, which writes everything anew.
         fold_bytes_per_s: How many bytes a fold writes in a second at most, None for as fast as it can. Not kept
             where it would cost more: when what is new is two folds ahead, or the disk is filling.
+        compression: "zstd" makes the tables that folds write smaller, at some cost in time; what is there already stays
+            as it is. Takes the extra journalkit[zstd].
         segment_bytes_max: Rotate a log segment at this size.
         cache_bytes: Memory for what was read: blocks of the snapshot, and single values that are read again.
         metadata: Stored with a new store; a mapping of str to CBOR values.
@@ -104,6 +107,7 @@ def open_store(
         fold_bytes_min=fold_bytes_min,
         fold_ratio=fold_ratio,
         fold_bytes_per_s=fold_bytes_per_s,
+        compression=check_compression(compression),
         segment_bytes_max=segment_bytes_max,
         cache_bytes=cache_bytes,
     )

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from compressed import compressed_all_keys, compressed_deltas
 from directories import Files, Maker, flipped, patched
 from filtered import damaged_filter, folded_all_keys
 from format_1 import DELTA, EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
@@ -372,6 +373,9 @@ MAKERS: dict[str, Callable[[int], Files]] = {
     "filtered-deltas": store_deltas,
     "damaged-filter": damaged_filter(store_folded, NEWER_TABLE),
     "damaged-filter-of-the-base": damaged_filter(store_deltas, OLDER_TABLE),
+    "compressed-all-keys": compressed_all_keys,
+    "compressed-deltas": compressed_deltas,
+    "damaged-compressed-delta": lambda seed: compressed_deltas(seed, f"table-{2 << 20:016}.jkt"),
 }
 
 

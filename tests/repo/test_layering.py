@@ -48,6 +48,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "journalkit.format.checksum", "journalkit.format.frame", "journalkit.format.run", "journalkit.format.block",
         "journalkit.format.filters",
     ),
+    "backports": ("journalkit.format.compression",),
     "msgspec": ("journalkit.format.msgpack", "journalkit.bench"),
     "sortedcontainers": ("journalkit.store",),
     "watchdog": ("journalkit.store",),

@@ -310,7 +310,7 @@ def test_a_block_with_the_filter_of_another_is_refused() -> None:
         TableWriter(fs, "/", 2, store_uuid=STORE, lsn=2, salt=SALT) as writer,
         pytest.raises(ValueError, match="filter of another"),
     ):
-        writer.add_block(block.body(), block.entry, b"ab")
+        writer.add_block(block.bodies()[0], block.entry, b"ab")
 
 
 # Tables of before, and lies

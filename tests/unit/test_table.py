@@ -271,7 +271,7 @@ def test_a_closed_table_says_so_and_leaves_the_cache() -> None:
     with pytest.raises(ClosedError):
         list(scan)
     with pytest.raises(ClosedError):
-        next(table.blocks()).body()
+        next(table.blocks()).bodies()
 
 
 def test_a_dropped_table_closes_its_file() -> None:

@@ -208,7 +208,7 @@ def test_a_table_of_a_later_format_is_refused_untouched() -> None:
     disk = SimulatedDisk()
     info = write(disk)
     raw = disk.read_bytes(PATH)
-    header = HEADER.pack(**{**HEADER.unpack(raw[:HEADER_BYTES]), "version": 3})[:-4]
+    header = HEADER.pack(**{**HEADER.unpack(raw[:HEADER_BYTES]), "version": 4})[:-4]
     disk.write_bytes(PATH, header + checksum(header).to_bytes(4, "little") + raw[HEADER_BYTES:])
     with pytest.raises(UnsupportedFormatError, match="upgrade"):
         opened(disk, info)

@@ -119,10 +119,10 @@ def test_a_delta_says_on_what_and_a_gap_between_two_shows() -> None:
 
 def test_whole_ends_of_a_later_format_are_refused_as_such() -> None:
     """Newer is not damaged: the user has to upgrade, not to restore a copy."""
-    changed: dict[str, object] = {**HEADER.unpack(HEADER_VALUE.encode()), "version": 3}
+    changed: dict[str, object] = {**HEADER.unpack(HEADER_VALUE.encode()), "version": 4}
     with pytest.raises(NewerFormatError):
         decode_header(reseal(HEADER.pack(**changed)))
-    changed = {**FOOTER.unpack(FOOTER_VALUE.encode(salt=SALT)), "version": 3}
+    changed = {**FOOTER.unpack(FOOTER_VALUE.encode(salt=SALT)), "version": 4}
     with pytest.raises(NewerFormatError):
         decode_footer(
             reseal(FOOTER.pack(**changed), seed_at(SALT, FOOTER_OFFSET)), salt=SALT, offset_bytes=FOOTER_OFFSET

@@ -145,7 +145,7 @@ def test_keys_out_of_order_are_our_bug(key: bytes) -> None:
     with start(fs) as writer:
         writer.add(b"b", None)
         with pytest.raises(ValueError, match="follow"):
-            writer.add_block(block.body(), block.entry)
+            writer.add_block(block.bodies()[0], block.entry)
 
 
 def test_the_empty_key_comes_first() -> None:
@@ -156,7 +156,7 @@ def test_the_empty_key_comes_first() -> None:
     assert list(table.scan(b"", b"a")) == [(b"", b"empty")]
     block = next(table.blocks())
     with start(fs) as writer:
-        writer.add_block(block.body(), block.entry)
+        writer.add_block(block.bodies()[0], block.entry)
         with pytest.raises(ValueError, match="follow"):
             writer.add(b"", None)
 
@@ -166,7 +166,7 @@ def test_a_block_that_is_not_the_one_described_is_refused() -> None:
     fs = MemoryFileSystem()
     block = next(opened(fs, write(fs, numbered(3))).blocks())
     with start(fs) as writer, pytest.raises(ValueError, match="described"):
-        writer.add_block(block.body(), block.entry._replace(entry_count=2))
+        writer.add_block(block.bodies()[0], block.entry._replace(entry_count=2))
 
 
 def test_small_blocks_join_their_neighbours_and_large_ones_do_not() -> None:
@@ -175,7 +175,7 @@ def test_small_blocks_join_their_neighbours_and_large_ones_do_not() -> None:
     crumbs = opened(fs, write(fs, numbered(600), block_bytes=1))
     with start(fs, block_bytes=1024) as writer:
         for block in crumbs.blocks():
-            writer.add_block(block.body(), block.entry)
+            writer.add_block(block.bodies()[0], block.entry)
         joined = opened(fs, writer.finish())
     assert list(joined.scan(None, None)) == numbered(600)
     assert joined.footer.tombstone_count == 120
@@ -184,7 +184,7 @@ def test_small_blocks_join_their_neighbours_and_large_ones_do_not() -> None:
     joined.verify()
     with start(fs, block_bytes=1024) as writer:
         for block in joined.blocks():
-            writer.add_block(block.body(), block.entry)
+            writer.add_block(block.bodies()[0], block.entry)
         copied = opened(fs, writer.finish())
     assert [block.entry.first for block in copied.blocks()] == [block.entry.first for block in joined.blocks()]
 

@@ -152,7 +152,7 @@ def test_what_is_whole_of_a_damaged_segment_is_known_too(journal: Any) -> None:
 @pytest.mark.parametrize("is_later", [False, True])
 def test_a_header_of_a_later_version_says_nothing_of_who_it_is(store: Any, is_later: bool) -> None:
     """It may mean something else by every field."""
-    for name, size, newest in ((store.segments[0], SEGMENT_HEADER_BYTES, 1), (store.tables[0], HEADER_BYTES, 2)):
+    for name, size, newest in ((store.segments[0], SEGMENT_HEADER_BYTES, 1), (store.tables[0], HEADER_BYTES, 3)):
         head = bytearray(store.read(name)[:size])
         head[8] = newest + is_later
         store.patch(name, 0, bytes(head[:-4]) + checksum(bytes(head[:-4])).to_bytes(4, "little"))

@@ -218,7 +218,7 @@ def test_a_table_of_a_later_format_is_left_to_a_later_version(table: Damaged) ->
     from journalkit.format.checksum import checksum
 
     head = bytearray(table.data[:HEADER_BYTES])
-    head[8] = 3
+    head[8] = 4
     head[-4:] = checksum(bytes(head[:-4])).to_bytes(4, "little")
     table.replace(bytes(head) + table.data[HEADER_BYTES:])
     with pytest.raises(NewerFormatError):
