@@ -1,4 +1,4 @@
-"""What the extension offers; `native/` has the source."""
+"""What the extension offers; `journalkit/native/` has the source."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ class LayersFields: ...
 class MemTableFields: ...
 
 class Lane:
-    """A put that is alone: `native/lane.c`."""
+    """A put that is alone: `journalkit/native/lane.c`."""
 
     def __init__(self, *parts: object) -> None: ...
     def put(self, key: object, value: object, /) -> int | None:

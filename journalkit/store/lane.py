@@ -1,7 +1,7 @@
 """The lane: the compiled way of a put that is alone, where there is one.
 
 It does what `Store.put` does below its guards, in one call without a step of
-Python: `native/lane.c` says how, and when it leaves a record to the others.
+Python: `journalkit/native/lane.c` says how, and when it leaves a record to the others.
 """
 
 from __future__ import annotations

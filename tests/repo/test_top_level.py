@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOP_LEVEL = {
-    "LICENSE", "MANIFEST.in", "README.md", "docs", "fuzz", "journalkit", "native", "pyproject.toml", "setup.py",
-    "tests",
-}  # fmt: skip
+TOP_LEVEL = {"LICENSE", "README.md", "docs", "fuzz", "journalkit", "pyproject.toml", "tests"}
 
 # Homes and work folders as absolute paths, in pieces so that this file doesn't name one.
 MACHINE_PATH = re.compile("(?<![\\w.~$}])/" + "(?:root|home|Users|work)" + "/[\\w.]")
