@@ -8,6 +8,7 @@ again. Both say the same; `journalkit.store.hot` tells why.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 from journalkit.errors import JournalError
 from journalkit.format.codec import Codec
@@ -60,6 +61,21 @@ class PointReads(OrderedReads):
                 return value
             return fresh(value, inner) if inner else value.copy()
         return self._look_up(key)
+
+    def __contains__(self, key: Any) -> bool:
+        # Hot too: who asks so often asks for what isn't there, and that goes through all layers.
+        if self._refusal is not None:
+            self._require_open()
+        encoded_key = encode_key(key)
+        slot = self._hot_byte_keys.get(key) if type(key) is bytes else self._hot_str_keys.get(key)
+        if slot is not None and slot.value is not None:
+            slot.read_since = True
+            return True
+        layers = self._layers
+        encoded = layers.active.entries.get(encoded_key, ABSENT)
+        if encoded is ABSENT:
+            encoded = layers.get_below(encoded_key)
+        return encoded is not None and encoded is not ABSENT
 
     def _get_in_memory(self, key: Key) -> Value | Absent | Unset:
         """Return a copy of the value, ABSENT if there is none, and UNSET if only a table can tell."""

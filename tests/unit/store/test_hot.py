@@ -206,13 +206,19 @@ def test_a_store_serves_hot_values_of_every_type_of_key(store: journalkit.Store)
     for wrong in (True, 1.0, None, ["1"]):
         with pytest.raises(TypeError):
             store[wrong]  # type: ignore[index]
+        with pytest.raises(TypeError):
+            wrong in store  # noqa: B015
+    assert all(key in store for key in keys)
 
 
 def test_every_write_is_seen_by_the_next_read(store: journalkit.Store) -> None:
     """Put, batch, transaction, deletion, clear: and a fold changes nothing."""
 
     def read() -> list[Any]:
-        return [[store.get(key) for key in ("a", b"b", 3)] for _ in range(4)][-1]
+        keys: tuple[Key, ...] = ("a", b"b", 3)
+        found = [[store.get(key) for key in keys] for _ in range(4)][-1]
+        assert [key in store for key in keys] == [value is not None for value in found]
+        return found
 
     store.update([("a", 1), (b"b", 1), (3, 1)])
     assert read() == [1, 1, 1]
@@ -239,6 +245,20 @@ def test_a_closed_store_gives_no_hot_value(store: journalkit.Store) -> None:
     store.close()
     with pytest.raises(ClosedError):
         store["a"]
+    with pytest.raises(ClosedError):
+        "a" in store  # noqa: B015
+
+
+def test_whether_a_hot_key_is_there_is_not_looked_for_in_the_layers(
+    store: journalkit.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked as often as read, it cost ten times as much."""
+    store.update({"a": 1, b"b": 2})
+    store.compact()
+    assert [(store["a"], store[b"b"]) for _ in range(3)] == [(1, 2)] * 3
+    monkeypatch.setattr(Layers, "get_below", lambda *_: pytest.fail("looked for in the layers"))
+    assert "a" in store
+    assert b"b" in store
 
 
 def test_damage_and_absence_leave_no_slot(store: journalkit.Store) -> None:
