@@ -56,6 +56,8 @@ def live(path: str, board: Board, pipe: int, seed: int, is_canary: bool) -> None
         fold_bytes_min=20_000,
         fold_ratio=chance.choice((0, 0.5, 4)),
         segment_bytes_max=chance.choice((4096, 16_384, 65_536)),
+        compaction=chance.choice(("thread", "thread", "thread", "process")),
+        compression=chance.choice((None, "zstd")),
     )
     fs.leave_recovery()
     counts = counts_in(store)

@@ -114,6 +114,11 @@ class PhaseFileSystem:
                 self.enter(Phase.PRUNE)
         return PhaseFile(self._inner.create(path), name, self)
 
+    def start_child(self, module: str) -> Any:
+        self.enter(Phase.FOLD)
+        self._thread.has_published = False
+        return self._inner.start_child(module)
+
     def open_write(self, path: str) -> PhaseFile:
         return PhaseFile(self._inner.open_write(path), os.path.basename(path), self)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from journalkit.format import names
 from journalkit.fs.interface import FileSystem
+from journalkit.testing.children import InlineChild
 
 _MUTATING: Final = ("make_directory", "rename", "link", "unlink", "remove_directory", "sync_directory")
 _MUTATING_FILE: Final = ("sync", "allocate", "truncate")
@@ -59,6 +60,11 @@ class Process:
         """Create a file."""
         self.step(is_change=True)
         return self._file(self._inner.create(path), path)
+
+    def start_child(self, _module: str) -> InlineChild:
+        """Give a fold a child that is killed with this process."""
+        self.step()
+        return InlineChild(self)  # type: ignore[arg-type]
 
     def lock(self, path: str) -> Any:
         """Take the lock."""

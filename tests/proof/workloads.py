@@ -2,7 +2,7 @@
 
 Each runs on any file system, rotates, prunes and, on a store, folds (it says so
 if it didn't), and tells its `History` what it submitted and what it was
-promised, whatever exception ends it. Eleven of them, `is_ci`, stand for all.
+promised, whatever exception ends it. Twelve of them, `is_ci`, stand for all.
 
     history = History()
     workload.run(fs, history)            # a PowerCut, an OSError... may come out

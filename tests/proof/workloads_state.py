@@ -312,6 +312,27 @@ def _deltas(play: Play) -> None:
     tail(play)
 
 
+@workload(ci=True)
+def _folds_by_a_child(play: Play) -> None:
+    """What another process merges: a base, a delta, both merged, compressed from the second life on."""
+    play.open(keep_snapshots=1, fold_bytes_min=1, fold_ratio=0.5, compaction="process")
+    play.batch({number: play.value(100) for number in range(10)})
+    play.fold()
+    play.put(0, play.value(300))
+    play.delete(1, sync="never")
+    play.fold()
+    play.kill()
+    play.open(compression="zstd")
+    play.put(2, bytes(900))
+    play.fold()
+    play.delete(3)
+    play.batch({number: bytes(200) for number in range(6)})
+    play.fold()
+    if not play.handle.statistics().folds_outside:
+        raise AssertionError("no child merged")
+    tail(play)
+
+
 @workload()
 def _deltas_merged_into_the_base(play: Play) -> None:
     play.open(keep_snapshots=1, fold_bytes_min=1, fold_ratio=0.5)
