@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import journalkit
+from journalkit.store.outside import Outside
 from journalkit.testing import SimulatedDisk
 from journalkit.types import ABSENT
 
@@ -107,6 +108,13 @@ def _fill(handle: Any) -> None:
         put(handle, BIG, ("fill", number))
 
 
+def _fill_outside(handle: Any) -> None:
+    """Fold by a child, without the thread that `compaction="process"` would start."""
+    _fill(handle)
+    folding = compactor(handle)
+    folding._outside = Outside(folding._fs, folding._clock)
+
+
 def _undurable(handle: Any) -> None:
     put(handle, "shown", "undurable")
 
@@ -184,6 +192,7 @@ PATHS: tuple[Path, ...] = (
         options=_ROTATES,
     ),
     Path("compact", (_compact, _PUTS[0], _compact), warm=_fill, options={"keep_snapshots": 1}),
+    Path("compact-outside", (_compact, _PUTS[0], _compact), warm=_fill_outside, options={"keep_snapshots": 1}),
     Path("step", (lambda s: compactor(s).step(), _PUTS[0]), warm=_fill, options={"fold_bytes_min": 1, **_ROTATES}),
     Path("clear", (lambda s: s.clear(), _PUTS[0])),
     Path("close", (_close,), warm=_undurable, closes=True),
