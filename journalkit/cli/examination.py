@@ -158,7 +158,8 @@ _OfFile = TypeVar("_OfFile", Damage, Finding)
 
 def _state_of(table: Table) -> str:
     footer = table.footer
-    return f"{'at' if footer.below == WHOLE else 'changed up to'} LSN {footer.lsn}"
+    compressed = ", compressed" if table.source.is_compressed else ""
+    return f"{'at' if footer.below == WHOLE else 'changed up to'} LSN {footer.lsn}{compressed}"
 
 
 def _by_file(found: Iterable[_OfFile]) -> dict[str, list[_OfFile]]:

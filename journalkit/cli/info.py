@@ -176,6 +176,7 @@ def _segment(entry: SegmentEntry, plan: Plan) -> str:
 
 def _as_json(found: Examination, usage: Usage, owner: dict[str, Any] | None) -> dict[str, Any]:
     manifest, plan = found.manifest, found.plan
+    holds = {file.name: file.holds for file in found.files}
     return {
         "path": found.directory,
         "kind": manifest.kind,
@@ -199,6 +200,7 @@ def _as_json(found: Examination, usage: Usage, owner: dict[str, Any] | None) -> 
                         "file": names.table_name(info.number),
                         "size_bytes": info.size_bytes,
                         "entries": info.entry_count,
+                        "holds": holds.get(names.table_name(info.number), ""),
                     }
                     for info in entry.tables
                 ],
