@@ -97,9 +97,9 @@ def test_a_block_tells_which_of_its_checks_failed() -> None:
 
 def test_a_later_version_is_named() -> None:
     """Who reads it has to know what to upgrade to."""
-    later = Layout(Field("magic", "8s", ""), Field("version", "H", "")).pack(magic=TABLE[:8], version=3)
+    later = Layout(Field("magic", "8s", ""), Field("version", "H", "")).pack(magic=TABLE[:8], version=4)
     data = (later + TABLE[10:])[:-4]
-    with pytest.raises(NewerFormatError, match=r"^a table of format 3, this version reads 1 and 2$"):
+    with pytest.raises(NewerFormatError, match=r"^a table of format 4, this version reads 1 to 3$"):
         decode_table_header(data + checksum(data).to_bytes(4, "little"))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from journalkit.format.block import Entry
+from journalkit.format.index import decode_index
 from journalkit.format.malformed import NewerFormatError
 from journalkit.format.names import table_name
-from journalkit.format.table import FOOTER_BYTES, HEADER_BYTES, TableInfo
+from journalkit.format.table import FOOTER, FOOTER_BYTES, HEADER_BYTES, TableInfo
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.recovery.salvage_ranges import ALL_KEYS, KEYS_END
 from journalkit.recovery.salvage_tables import TableRemains, read_remains
@@ -226,7 +227,7 @@ def test_a_table_of_a_later_format_is_left_to_a_later_version(table: Damaged) ->
 
 
 def _index_blocks(table: Damaged) -> list[int]:
-    """Return where index blocks below the root begin: what lies between data blocks."""
-    places = table.remains().places
-    ends = [place.offset_bytes + place.length_bytes for place in places]
-    return [end for end, after in zip(ends, places[1:], strict=False) if after.offset_bytes != end]
+    """Return where index blocks below the root begin."""
+    footer = FOOTER.unpack(table.data[-FOOTER_BYTES:])
+    at = footer["root_offset"]
+    return list(decode_index(table.data[at : at + footer["root_length"]], offset_bytes=at).offsets)
