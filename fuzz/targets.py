@@ -17,6 +17,7 @@ _MODULES: Final = {
     "files": ("segment", "manifest", "block", "table"),
     "pages": ("filter",),
     "packed_blocks": ("compressed",),
+    "heads": ("head",),
     "stores": ("open",),
     "commands": ("cli", "salvage"),
     "machine": ("machine",),

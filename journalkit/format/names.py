@@ -58,3 +58,28 @@ def is_temporary(name: str) -> bool:
         return False
     base = name.removesuffix(TEMPORARY_SUFFIX)
     return base == MANIFEST or segment_number(base) is not None or table_number(base) is not None
+
+
+HEADS = "heads/"
+_HEAD = re.compile(r"heads/(\d{10})", re.ASCII)
+
+
+def head_key(number: int) -> str:
+    """Return the object key of a head of a job's checkpoints."""
+    return f"{HEADS}{number:010d}"
+
+
+def head_number(key: str) -> int | None:
+    """Return the number in a head's key, None for any other key."""
+    match = _HEAD.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def page_key(epoch: int, nonce: bytes) -> str:
+    """Return the object key of a page of a job's catalogue: nobody else draws the nonce."""
+    return f"pages/{epoch:010d}/{nonce.hex()}"
+
+
+def checkpoint_key(epoch: int, save: int) -> str:
+    """Return the object key of a checkpoint's manifest."""
+    return f"manifests/{epoch:010d}/{save:010d}"

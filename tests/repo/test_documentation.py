@@ -164,7 +164,7 @@ def test_the_format_reference_shows_the_codes_own_tables() -> None:
     if not FORMAT.exists():
         assert not layouts(), "there are layouts, so docs/reference/format.md has to show them"
         return
-    text = FORMAT.read_text(encoding="utf-8")
+    text = "".join(FORMAT.with_name(name).read_text(encoding="utf-8") for name in (FORMAT.name, "checkpoint-format.md"))
     shown = {
         match[1]: match[2].strip() for match in re.finditer(r"<!-- layout: (\S+) -->\n+((?:\|[^\n]*\n)+)", text + "\n")
     }

@@ -9,6 +9,7 @@ from there, on a file system in memory and with a clock that repeats.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import struct
@@ -16,11 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from journalkit.format import batch, block, frame, index, manifest, segment, table
+from journalkit.format import batch, block, frame, head, index, manifest, segment, table
 from journalkit.format.codec import CborCodec
 from journalkit.format.layout import Layout
 
 FORMAT = Path(__file__).parents[2] / "docs" / "reference" / "format.md"
+CHECKPOINTS = FORMAT.with_name("checkpoint-format.md")
 PROGRAM = re.compile(r"<!-- the example's program -->\n```python\n(.*?)```\n", re.DOTALL)
 TABLE = re.compile(r"(<!-- layout: (\S+) -->\n+)((?:\|[^\n]*\n)*)")
 EXAMPLE = re.compile(r"(<!-- example: (\S+) -->\n```text\n)(.*?)(```\n)", re.DOTALL)
@@ -156,22 +158,37 @@ def refreshed(text: str) -> str:
     """Return the document with its tables and its example as the code gives them."""
     files = example_files(text)
 
+    def example(match: re.Match[str]) -> str:
+        data = files[match[2]]
+        return match[1] + dump(data, spans_of(match[2])(data)) + match[4]
+
+    return EXAMPLE.sub(example, with_tables(text))
+
+
+def with_tables(text: str) -> str:
+    """Return the document with its tables as the code gives them."""
+
     def layout(match: re.Match[str]) -> str:
         module, name = match[2].split(":")
         made: Layout = getattr(importlib.import_module(module), name)
         return match[1] + made.markdown()
 
-    def example(match: re.Match[str]) -> str:
-        data = files[match[2]]
-        return match[1] + dump(data, spans_of(match[2])(data)) + match[4]
-
-    return EXAMPLE.sub(example, TABLE.sub(layout, text))
+    return TABLE.sub(layout, text)
 
 
 def test_the_format_reference_is_what_the_code_writes() -> None:
     """An example that has drifted misleads who writes a second reader; refresh it by running this file."""
     text = FORMAT.read_text(encoding="utf-8")
     assert refreshed(text) == text
+
+
+def test_the_reference_of_checkpoints_is_what_the_code_writes() -> None:
+    """Its table of the header, and every field by its name."""
+    text = CHECKPOINTS.read_text(encoding="utf-8")
+    assert with_tables(text) == text
+    parts = (head.Head, head.Page, head.CheckpointEntry, head.PageEntry, head.TrashEntry)
+    named = {field.name for part in parts for field in dataclasses.fields(part)}
+    assert {name for name in named if f"`{name}`" not in text} == set()
 
 
 def test_the_example_shows_every_file_but_the_incidental_ones() -> None:
@@ -182,3 +199,4 @@ def test_the_example_shows_every_file_but_the_incidental_ones() -> None:
 
 if __name__ == "__main__":
     FORMAT.write_text(refreshed(FORMAT.read_text(encoding="utf-8")), encoding="utf-8")
+    CHECKPOINTS.write_text(with_tables(CHECKPOINTS.read_text(encoding="utf-8")), encoding="utf-8")

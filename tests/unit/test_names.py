@@ -17,6 +17,17 @@ def test_numbers_come_back_from_names(number: int) -> None:
     assert names.segment_name(number) < names.segment_name(number + 1)
 
 
+def test_keys_of_objects_sort_as_their_numbers_and_come_back() -> None:
+    """The newest head is the last of a list."""
+    keys = [names.head_key(number) for number in (1, 9, 10, 9_999_999_999)]
+    assert keys == sorted(keys)
+    assert [names.head_number(key) for key in keys] == [1, 9, 10, 9_999_999_999]
+    for other in ("heads/1", "heads/0000000001\n", "pages/0000000001", "heads/٠٠٠٠٠٠٠٠٠١", "xheads/0000000001"):
+        assert names.head_number(other) is None
+    assert names.checkpoint_key(3, 12) == "manifests/0000000003/0000000012"
+    assert names.page_key(3, b"\1\2") == "pages/0000000003/0102"
+
+
 @pytest.mark.parametrize(
     "name",
     [
