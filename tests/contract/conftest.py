@@ -134,7 +134,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 
 @pytest.fixture
-def remote(servers: Callable[[str], str]) -> Callable[[str], Objects]:
-    """Give a function that opens objects on a server of that name."""
+def remote(servers: Callable[[str], str]) -> Callable[..., Objects]:
+    """Give a function that opens objects on a server of that name, below a path of the bucket if one is named."""
     pytest.importorskip("obstore", reason="obstore isn't installed: pip install 'journalkit[object-storage]'")
-    return lambda name: open_objects(f"s3://{BUCKET}", options={**OPTIONS, "endpoint": servers(name)})
+
+    def opened(name: str, path: str = "") -> Objects:
+        return open_objects(f"s3://{BUCKET}/{path}".rstrip("/"), options={**OPTIONS, "endpoint": servers(name)})
+
+    return opened
