@@ -14,7 +14,6 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from itertools import count
 from typing import Final
 
 from journalkit.clock import Clock
@@ -75,15 +74,14 @@ def add(objects: Objects, clock: Clock, head: Head, entry: CheckpointEntry) -> H
         page = Page(head.job, 0, clock.random_bytes(NONCE_BYTES), checkpoints=checkpoints[:PAGE_ENTRIES])
         pages = (*pages, _write(objects, head.epoch, page))
         checkpoints = checkpoints[PAGE_ENTRIES:]
-    for level in count():
-        of_level = [each for each in pages if each.level == level]
-        if len(of_level) < 2 * PAGE_ENTRIES:
-            break
+    level = 0
+    while len(of_level := [each for each in pages if each.level == level]) >= 2 * PAGE_ENTRIES:
         moved = of_level[:PAGE_ENTRIES]
         page = Page(head.job, level + 1, clock.random_bytes(NONCE_BYTES), pages=tuple(moved))
         above = _write(objects, head.epoch, page)
         first = pages.index(moved[0])
         pages = (*pages[:first], above, *pages[first + PAGE_ENTRIES :])
+        level += 1
     return replace(head, checkpoints=checkpoints, pages=pages)
 
 

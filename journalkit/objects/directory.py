@@ -207,7 +207,10 @@ class DirectoryObjects(DirectoryReader):
             if self._temporaries is None:
                 directory = os.path.join(self.where, TEMPORARIES)
                 self._make(directory)
-                self._temporaries = Temporaries(self._fs, directory, self._clock.random_bytes(_NONCE_BYTES).hex())
+                clock = self._clock
+                self._temporaries = Temporaries(
+                    self._fs, directory, lambda: clock.random_bytes(_NONCE_BYTES).hex()
+                )
             return self._temporaries
 
     def _make(self, directory: str) -> None:

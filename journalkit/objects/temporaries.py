@@ -13,6 +13,7 @@ import contextlib
 import errno
 import itertools
 import os
+from collections.abc import Callable
 from typing import Final
 
 from journalkit.fs.interface import FileSystem, LockHandle, WritableFile
@@ -24,14 +25,17 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 class Temporaries:
     """One handle's temporaries in a directory that exists. Sweeps what others left when it is made."""
 
-    def __init__(self, fs: FileSystem, directory: str, nonce: str) -> None:
+    def __init__(self, fs: FileSystem, directory: str, draw_nonce: Callable[[], str]) -> None:
         self._fs = fs
         self._directory = directory
-        self._nonce = nonce
+        self._nonce = draw_nonce()
         self._numbers = itertools.count(1)
         self._lock: LockHandle | None = None
         try:
-            self._lock = fs.lock(self._path(nonce + _LOCK_SUFFIX))
+            # Somebody who sweeps may have found the file before we had its lock, and takes it for a dead one's.
+            while (lock := fs.lock(self._path(self._nonce + _LOCK_SUFFIX))) is None:
+                self._nonce = draw_nonce()
+            self._lock = lock
             self._sweep()
         except OSError as error:
             if error.errno not in _NO_LOCKS:

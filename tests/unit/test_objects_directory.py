@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -172,6 +173,24 @@ def test_temporaries_of_a_dead_handle_are_swept_and_nothing_else() -> None:
     assert [found.key for found in other.list()] == ["a"]
     other.put("c", ())
     assert leftovers(after) == []
+
+
+def test_a_handle_whose_lock_is_taken_by_a_sweeper_lives_under_another_nonce() -> None:
+    """Between making the lock file and locking it somebody may take it for a dead one's."""
+
+    class Swept(SimulatedDisk):
+        refused = 0
+
+        def lock(self, path: str) -> Any:
+            self.refused += 1
+            return None if self.refused == 1 else super().lock(path)
+
+    disk = Swept()
+    objects = objects_on(disk)
+    objects.put("a", (b"x",))
+    assert len(disk.list(f"/place/objects/{TEMPORARIES}")) == 1
+    objects.close()
+    assert disk.list(f"/place/objects/{TEMPORARIES}") == []
 
 
 def test_where_there_are_no_locks_nothing_is_swept() -> None:

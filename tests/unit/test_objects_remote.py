@@ -181,6 +181,17 @@ def test_what_is_not_allowed_is_an_error_that_no_retry_helps(server: Server, obj
         objects.put("a", (b"x",))
 
 
+def test_a_bucket_that_is_not_there_is_told_as_it_is(server: Server, objects: RemoteObjects) -> None:
+    """Nothing is there, and nothing gets better by waiting."""
+    server.wrong = ["404"] * 2
+    for write in (lambda: objects.put("a", (b"x",)), lambda: objects.create("a", b"x")):
+        with pytest.raises(StorageError, match="a can't be"):
+            write()
+    server.reads = False
+    with pytest.raises(ArchiveUnavailableError, match="can't be looked at"):
+        objects.status("a")
+
+
 def test_a_missing_library_is_told_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who uses directories needs none; who doesn't learns what to type."""
     usual = builtins.__import__

@@ -65,6 +65,9 @@ def test_with_many_checkpoints_a_head_stays_small_and_a_page_is_written_every_hu
     assert [next(newest).save for _ in range(100)] == list(range(MANY - 1, MANY - 101, -1))
     assert bucket.operation_count - before == 2
     assert sum(entry.count for entry in head.pages) + len(head.checkpoints) == MANY
+    assert [each.save for each in catalogue.newest_first(objects, head)] == list(reversed(range(MANY)))
+    assert set(catalogue.page_keys(objects, head)) <= set(bucket.contents())
+    assert len(set(catalogue.page_keys(objects, head))) == MANY // 100
 
 
 def test_what_is_trashed_is_out_of_pages_and_in_the_trash(make_entry: Any) -> None:
@@ -92,6 +95,7 @@ def test_pages_of_pages_are_trashed_from_too(many: tuple[SimulatedBucket, Head])
     assert catalogue.find(objects, less, (1, 5)) is None
     assert catalogue.find(objects, less, (1, 6)) is not None
     assert sum(entry.count for entry in less.pages) == sum(entry.count for entry in head.pages) - 101
+    assert catalogue.trash(objects, CLOCK, less, [(1, 5)]) == less
 
 
 def test_a_checkpoint_is_added_once_and_in_order(make_entry: Any) -> None:

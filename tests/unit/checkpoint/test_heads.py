@@ -233,6 +233,44 @@ def test_who_never_wins_a_number_is_told_to_try_again(add_to: Any, make_entry: A
         writer.publish(lambda head: replace(head, checkpoints=(make_entry(1, 1),)))
 
 
+def test_who_never_gets_to_begin_is_told_to_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that restart each other for ever are told so."""
+    monkeypatch.setattr("journalkit.checkpoint.heads._TRIES_MAX", 5)
+    bucket = SimulatedBucket()
+
+    def first(who: str, operation: str, _key: str) -> None:
+        if who == "writer 1" and operation == "create":
+            begun(bucket, bucket.operation_count + 2)
+
+    bucket.before = first
+    with pytest.raises(ConflictError, match="begin again"):
+        begun(bucket)
+
+
+def test_a_writer_sees_what_others_of_its_epoch_published(add_to: Any, make_entry: Any) -> None:
+    """A long pause between saves: what is built on should be what is there."""
+    bucket = SimulatedBucket()
+    writer = begun(bucket)
+    other = HeadWriter(bucket.handle(), SimulatedClock(seed=2), writer.head)
+    assert writer.refresh() is writer.head
+    head = other.publish(add_to(make_entry(1, 1)))
+    assert writer.refresh() == writer.head == head
+
+
+def test_more_heads_than_a_page_lists_are_looked_through() -> None:
+    """Pruning may not work for a long time: the newest is still the newest."""
+    bucket = SimulatedBucket()
+    head = begun(bucket).head
+    objects = bucket.handle()
+    for number in range(1, 2103):
+        objects.put(names.head_key(number), (encode_head(replace(head, number=number)),))
+    found = newest_head(objects)
+    assert found is not None
+    assert found.number == 2102
+    begun(bucket, 2)
+    assert len(bucket.contents()) == HEADS_KEPT
+
+
 def test_what_a_change_may_not_set_is_set_for_it(make_entry: Any) -> None:
     """A change says what there is; who wrote it, and when, isn't its to say."""
     bucket = SimulatedBucket()
