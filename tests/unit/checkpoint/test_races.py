@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from journalkit.checkpoint.heads import HEADS_KEPT, HeadWriter, newest_head
 from journalkit.errors import ArchiveUnavailableError, ConflictError, FencedError
-from journalkit.format.head import Head, decode_head
+from journalkit.format.head import ANCESTORS_MAX, Head, decode_head
 from journalkit.objects.interface import UnknownOutcomeError
 from journalkit.testing import SimulatedBucket, SimulatedClock
 
@@ -170,6 +171,26 @@ def test_a_sleeper_whose_reply_was_lost_learns_that_it_won(others: int, add_to: 
         sleeper.publish(add_to(make_entry(1, 2)))
     with pytest.raises(FencedError):
         sleeper.refresh()
+
+
+@pytest.mark.parametrize("others", [1, HEADS_KEPT, ANCESTORS_MAX - 1])
+def test_a_change_whose_reply_was_lost_is_made_once_though_it_doesnt_know_itself(others: int) -> None:
+    """Heads name those before them: whose a number was is known long after the head is gone."""
+    bucket = SimulatedBucket()
+    writer = HeadWriter.begin(bucket.handle("writer"), SimulatedClock(seed=1))
+    other = HeadWriter(bucket.handle("other"), SimulatedClock(seed=2), writer.head)
+    bucket.fail("create", 1, "lost-reply")
+
+    def meanwhile(who: str, operation: str, _key: str) -> None:
+        if who == "writer" and operation == "list":
+            bucket.before = None
+            for _ in range(others):
+                other.publish(lambda head: head)
+
+    bucket.before = meanwhile
+    writer.publish(lambda head: replace(head, boundary_epoch=head.boundary_epoch + 1))
+    assert writer.head.boundary_epoch == 1
+    assert writer.head.number == 2 + others
 
 
 def test_threads_of_one_epoch_all_get_their_changes_in(add_to: Any, make_entry: Any) -> None:
