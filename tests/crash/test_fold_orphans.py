@@ -21,7 +21,8 @@ HOLDER = """
 import sys, threading, journalkit
 from journalkit.store import outside
 outside.MODULE = sys.argv[2]
-store = journalkit.open(sys.argv[1], compaction="process", fold_bytes_min=1 << 40)
+# Slow enough that the child is there for as long as somebody looks at it.
+store = journalkit.open(sys.argv[1], compaction="process", fold_bytes_min=1 << 26, fold_bytes_per_s=200_000)
 store.update({number: b"x" * 100 for number in range(20_000)})
 threading.Thread(target=store.compact, daemon=True).start()
 print("folding", flush=True)

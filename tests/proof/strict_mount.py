@@ -215,6 +215,14 @@ class StrictMount(mfusepy.Operations):
         disk.rename(source, target)
 
     @changing
+    def link(self, new: str, old: str) -> None:
+        """Give a file a second name."""
+        (disk, source), (other, target) = self._at(old), self._at(new)
+        if disk is not other:
+            raise os_error(errno.EXDEV, new)
+        disk.link(source, target)
+
+    @changing
     def fsyncdir(self, path: str, _is_data_only: int, _info: Any) -> None:
         """Make a directory's names durable; the disks themselves always are."""
         if path == "/":
