@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from journalkit.format.block import Entry
+from journalkit.format.block import Entry, block_checksum, encode_block, run_of
 from journalkit.format.index import decode_index
 from journalkit.format.malformed import NewerFormatError
 from journalkit.format.names import table_name
-from journalkit.format.table import FOOTER, FOOTER_BYTES, HEADER_BYTES, TableInfo
+from journalkit.format.table import FOOTER, FOOTER_BYTES, HEADER_BYTES, UNFILTERED, TableHeader, TableInfo
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.recovery.salvage_ranges import ALL_KEYS, KEYS_END
 from journalkit.recovery.salvage_tables import TableRemains, read_remains
@@ -203,6 +203,21 @@ def test_a_part_of_the_keys_is_read_from_the_blocks_that_hold_them(table: Damage
     told = dict(remains.entries(file, b"key-02", b"key-05"))
     file.close()
     assert told == {key: value for key, value in table.model.items() if b"key-02" <= key < b"key-05"}
+
+
+@pytest.mark.parametrize("second", [[b"b"], [b"a"], [b"c", b"d"]])
+def test_a_block_out_of_order_is_not_believed(second: list[bytes]) -> None:
+    """Found by the fuzzer: a key that came twice from one table was taken from the log's words twice, a KeyError."""
+    fs = MemoryFileSystem()
+    data = TableHeader(salt=SALT, store=STORE, number=NUMBER, lsn=5, version=UNFILTERED).encode()
+    for keys in ([b"b", b"c"], second):
+        body = encode_block([run_of((key, b"1") for key in keys)])
+        data += body + block_checksum(body, salt=SALT, offset_bytes=len(data))
+    fs.create(f"/{NAME}").pwrite(data, 0)
+    remains = read_remains(fs, "/", NAME, None)
+    assert [(place.first, place.last) for place in remains.places] == [(b"b", b"c")]
+    assert any(at <= b"d" < end for at, end in remains.lost)
+    assert "no block passes here" in remains.faults[-1].reason
 
 
 def test_bytes_that_claim_to_be_a_huge_index_are_no_block(table: Damaged) -> None:
