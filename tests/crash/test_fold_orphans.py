@@ -61,7 +61,7 @@ def holder_of(path: Path, module: str) -> Iterator[tuple[subprocess.Popen[bytes]
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline()
-            yield holder, wait_for(lambda: children_of(holder.pid))[0]
+            yield holder, wait_for(lambda: [child for child in children_of(holder.pid) if is_itself(child)])[0]
         finally:
             holder.kill()
 
@@ -70,6 +70,11 @@ def children_of(process: int) -> list[int]:
     """Return the processes that this one has started."""
     found = Path(f"/proc/{process}/task").glob("*/children")
     return [int(number) for place in found for number in place.read_text().split()]
+
+
+def is_itself(process: int) -> bool:
+    """Whether a child is a program of its own already: until then it is a copy of its parent, open files and all."""
+    return b"import_module" in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def is_running(process: int) -> bool:
