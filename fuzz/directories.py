@@ -18,7 +18,7 @@ from typing import Any
 
 from fuzz import reseal
 from fuzz.mutation import mutate
-from journalkit.format import manifest, names, segment, table
+from journalkit.format import envelope, manifest, names, segment, table
 from journalkit.format.codec import CborCodec
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.table import TableHeader, TableInfo
@@ -103,13 +103,13 @@ def plausible(data: bytes) -> tuple[TableHeader | None, TableInfo]:
 def edit_manifest(data: bytes, chance: Random) -> bytes:
     """Change one thing that a manifest says; the checksums are right. What is no manifest is sealed as it is."""
     try:
-        plain = CborCodec().decode(data[manifest.HEADER_BYTES :])
+        plain = CborCodec().decode(data[envelope.HEADER_BYTES :])
     except MalformedError:
         return reseal.manifest_file(data)
     if type(plain) is not dict:
         return reseal.manifest_file(data)
     _edit(plain, chance)
-    return reseal.manifest_file(data[: manifest.HEADER_BYTES] + CborCodec().encode(plain))
+    return reseal.manifest_file(data[: envelope.HEADER_BYTES] + CborCodec().encode(plain))
 
 
 def _edit(plain: dict[Any, Any], chance: Random) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 
-from journalkit.format import frame, manifest, segment, table
+from journalkit.format import envelope, frame, segment, table
 from journalkit.format.block import CRC_BYTES
 from journalkit.format.checksum import checksum, seed_at
 from journalkit.format.filters import PAGE_BLOCKS, page_length
@@ -74,13 +74,13 @@ def durable_slot(data: bytes) -> bytes:
 
 def manifest_file(data: bytes) -> bytes:
     """Seal a manifest, the length of its body included."""
-    if len(data) < manifest.HEADER_BYTES:
+    if len(data) < envelope.HEADER_BYTES:
         return data
     out = bytearray(data)
-    body = out[manifest.HEADER_BYTES :]
-    _put(out, manifest.HEADER.offset_of("body_bytes"), len(body))
-    _put(out, manifest.HEADER.offset_of("body_checksum"), checksum(body))
-    end = manifest.HEADER_BYTES - CRC_BYTES
+    body = out[envelope.HEADER_BYTES :]
+    _put(out, envelope.HEADER.offset_of("body_bytes"), len(body))
+    _put(out, envelope.HEADER.offset_of("body_checksum"), checksum(body))
+    end = envelope.HEADER_BYTES - CRC_BYTES
     _put(out, end, checksum(out[:end]))
     return bytes(out)
 

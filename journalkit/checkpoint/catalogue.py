@@ -16,11 +16,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
+from journalkit.checkpoint.documents import read_named
 from journalkit.clock import Clock
-from journalkit.errors import CorruptionError, UnsupportedFormatError
+from journalkit.errors import CorruptionError
 from journalkit.format import names
 from journalkit.format.head import (
-    BYTES_MAX,
     NONCE_BYTES,
     CheckpointEntry,
     Head,
@@ -30,7 +30,6 @@ from journalkit.format.head import (
     decode_page,
     encode_page,
 )
-from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.objects.interface import Objects, ReadableObjects
 
 PAGE_ENTRIES: Final = 100
@@ -178,17 +177,15 @@ def _read(objects: ReadableObjects, job: bytes, entry: PageEntry) -> Page:
     key = names.page_key(entry.epoch, entry.nonce)
     path = f"{objects.where}/{key}"
     step = "the checkpoints that it names can't be listed; newer ones can"
-    data = objects.get(key, length=BYTES_MAX)
-    if data is None:
-        raise CorruptionError("a page of the catalogue is missing", path=path, next_step=step)
-    if len(data) != entry.page_bytes or hashlib.sha256(data).digest() != entry.page_digest:
-        raise CorruptionError("it isn't the page that the head names", path=path, next_step=step)
-    try:
-        page = decode_page(data)
-    except MalformedError as error:
-        raise CorruptionError(error.reason, path=path, offset_bytes=error.offset_bytes, next_step=step) from error
-    except NewerFormatError as error:
-        raise UnsupportedFormatError(f"{path} is {error}: upgrade journalkit") from error
+    page = read_named(
+        objects,
+        key,
+        entry.page_bytes,
+        entry.page_digest,
+        decode_page,
+        what="the page that the catalogue names",
+        next_step=step,
+    )
     if (page.job, page.nonce, page.level) != (job, entry.nonce, entry.level):
         raise CorruptionError("it is another page than its name says", path=path, next_step=step)
     return page

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from journalkit.checkpoint.documents import decoded
 from journalkit.clock import Clock
 from journalkit.errors import (
     ArchiveUnavailableError,
@@ -38,11 +39,9 @@ from journalkit.errors import (
     CorruptionError,
     FencedError,
     JournalError,
-    UnsupportedFormatError,
 )
 from journalkit.format import names
 from journalkit.format.head import ANCESTORS_MAX, NONCE_BYTES, Head, decode_head, encode_head
-from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.objects.interface import PAGE_MAX, Objects, ReadableObjects, UnknownOutcomeError
 
 HEADS_KEPT: Final = 10
@@ -240,7 +239,7 @@ def _look(objects: ReadableObjects, known: Head | None, created: Head | None = N
         key = names.head_key(numbers[-1])
         data = objects.get(key)
         if data is not None:
-            return _Looked(_decoded(objects, key, data, numbers[-1], known or created), numbers)
+            return _Looked(_read_head(objects, key, data, numbers[-1], known or created), numbers)
     raise ArchiveUnavailableError(f"{objects.where}: its newest head is deleted before it is read, each time: retry")
 
 
@@ -255,15 +254,10 @@ def _numbers(objects: ReadableObjects, known: Head | None) -> tuple[int, ...]:
         after = page[-1].key
 
 
-def _decoded(objects: ReadableObjects, key: str, data: bytes, number: int, known: Head | None) -> Head:
+def _read_head(objects: ReadableObjects, key: str, data: bytes, number: int, known: Head | None) -> Head:
     path = f"{objects.where}/{key}"
     step = "restore it from a copy, or begin in a new place"
-    try:
-        head = decode_head(data)
-    except MalformedError as error:
-        raise CorruptionError(error.reason, path=path, offset_bytes=error.offset_bytes, next_step=step) from error
-    except NewerFormatError as error:
-        raise UnsupportedFormatError(f"{path} is {error}: upgrade journalkit") from error
+    head = decoded(decode_head, data, path=path, next_step=step)
     if head.number != number:
         raise CorruptionError(f"it says that it is number {head.number}", path=path, next_step=step)
     # Of the first head of all there may be several candidates, each of a job of its own until one of them is there.

@@ -11,14 +11,11 @@ What they are for, and who may write the next one, is decided in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from journalkit.format.checksum import checksum
-from journalkit.format.codec import CborCodec
-from journalkit.format.layout import Field, Layout
-from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.format.envelope import Bounds, Envelope, names_of, plain_of
+from journalkit.format.malformed import MalformedError
 
 HEAD_MAGIC: Final = b"JKHED\r\n\x1a"
 PAGE_MAGIC: Final = b"JKPAG\r\n\x1a"
@@ -26,16 +23,8 @@ VERSION: Final = 1
 BYTES_MAX: Final = 4 << 20
 """Of a head or a page: what is larger isn't one."""
 
-HEADER = Layout(
-    Field("magic", "8s", "`JKHED\\r\\n\\x1a` for a head, `JKPAG\\r\\n\\x1a` for a page"),
-    Field("version", "H", "format version of the checkpoints, 1"),
-    Field("reserved", "H", "zero"),
-    Field("body_bytes", "I", "length of the body; nothing follows it"),
-    Field("body_checksum", "I", "CRC32C of the body"),
-    Field("header_checksum", "I", "CRC32C of all bytes before it"),
-)
-HEADER_BYTES: Final = HEADER.size
-_CRC_BYTES: Final = 4
+_HEAD: Final = Envelope("head", HEAD_MAGIC, VERSION, "checkpoints")
+_PAGE: Final = Envelope("page", PAGE_MAGIC, VERSION, "checkpoints")
 
 NUMBER_MAX: Final = 10**10 - 1
 """The largest number of a head, an epoch or a save: keys have ten digits."""
@@ -48,7 +37,6 @@ LEVEL_MAX: Final = 8
 NAME_CHARACTERS_MAX: Final = 200
 METRICS_MAX: Final = 64
 _SIZE_MAX: Final = (1 << 62) - 1
-_TIME_MAX: Final = (1 << 63) - 1
 
 WRITERS: Final = ("several", "one")
 
@@ -146,20 +134,21 @@ class Page:
 
 _Part: TypeAlias = CheckpointEntry | PageEntry | TrashEntry | Head | Page
 
-_MOST: Final[dict[str, int]] = {
-    **dict.fromkeys(
-        ("number", "epoch", "save", "boundary_epoch", "first_epoch", "first_save", "last_epoch", "last_save"),
-        NUMBER_MAX,
-    ),
-    "level": LEVEL_MAX,
-    "manifest_bytes": _SIZE_MAX,
-    "page_bytes": BYTES_MAX,
-    "count": _SIZE_MAX,
-}
-_PLAIN: Final[dict[object, type]] = {"int": int, "str": str, "bytes": bytes}
-_LENGTHS: Final = {
-    "job": NONCE_BYTES, "nonce": NONCE_BYTES, "manifest_digest": DIGEST_BYTES, "page_digest": DIGEST_BYTES
-}  # fmt: skip
+_BOUNDS: Final = Bounds(
+    {
+        **dict.fromkeys(
+            ("number", "epoch", "save", "boundary_epoch", "first_epoch", "first_save", "last_epoch", "last_save"),
+            NUMBER_MAX,
+        ),
+        "level": LEVEL_MAX,
+        "page_bytes": BYTES_MAX,
+    },
+    _SIZE_MAX,
+    {
+        **dict.fromkeys(("job", "nonce"), NONCE_BYTES),
+        **dict.fromkeys(("manifest_digest", "page_digest"), DIGEST_BYTES),
+    },
+)
 
 
 def encode_head(head: Head) -> bytes:
@@ -169,13 +158,13 @@ def encode_head(head: Head) -> bytes:
         MalformedError: It says something that no head may.
     """
     check_head(head)
-    return _sealed(HEAD_MAGIC, _as_plain(head))
+    return _HEAD.seal_plain(_as_plain(head))
 
 
 def encode_page(page: Page) -> bytes:
     """Return a page's bytes. Raises as `encode_head`."""
     check_page(page)
-    return _sealed(PAGE_MAGIC, _as_plain(page))
+    return _PAGE.seal_plain(_as_plain(page))
 
 
 def decode_head(data: bytes) -> Head:
@@ -185,21 +174,21 @@ def decode_head(data: bytes) -> Head:
         MalformedError: It is none, or is damaged.
         NewerFormatError: It is whole, and of a later version.
     """
-    head: Head = _decoded(data, HEAD_MAGIC, "head", Head)
+    head: Head = _decoded(data, _HEAD, "head", Head)
     check_head(head)
     return head
 
 
 def decode_page(data: bytes) -> Page:
     """Return what a page holds. Raises as `decode_head`."""
-    page: Page = _decoded(data, PAGE_MAGIC, "page", Page)
+    page: Page = _decoded(data, _PAGE, "page", Page)
     check_page(page)
     return page
 
 
 def check_head(head: Head) -> None:
     """Raise MalformedError where fields contradict each other: whole bytes can still be wrong."""
-    _check(head)
+    _BOUNDS.check(head)
     if head.number < 1 or head.epoch < 1 or head.boundary_epoch > head.epoch:
         raise MalformedError("a head's number or epoch is out of range")
     if head.writers not in WRITERS:
@@ -215,7 +204,7 @@ def check_head(head: Head) -> None:
 
 def check_page(page: Page) -> None:
     """Raise MalformedError where fields contradict each other."""
-    _check(page)
+    _BOUNDS.check(page)
     if bool(page.checkpoints) == bool(page.pages) or (page.level == 0) != bool(page.checkpoints):
         raise MalformedError("a page holds checkpoints or pages, as its level says")
     if any(entry.level != page.level - 1 for entry in page.pages):
@@ -234,15 +223,15 @@ def _check_many(
     if places != sorted(set(places)):
         raise MalformedError("checkpoints are out of order")
     for entry in pages:
-        _check(entry)
+        _BOUNDS.check(entry)
         if not entry.count or (entry.first_epoch, entry.first_save) > (entry.last_epoch, entry.last_save):
             raise MalformedError("a page is empty, or ends before it begins")
     for trashed in trash:
-        _check(trashed)
+        _BOUNDS.check(trashed)
 
 
 def _check_checkpoint(entry: CheckpointEntry) -> None:
-    _check(entry)
+    _BOUNDS.check(entry)
     if len(entry.name) > NAME_CHARACTERS_MAX:
         raise MalformedError("a checkpoint's name is too long")
     if type(entry.metrics) is not dict or len(entry.metrics) > METRICS_MAX:
@@ -251,51 +240,14 @@ def _check_checkpoint(entry: CheckpointEntry) -> None:
         raise MalformedError("a metric is no float by name")
 
 
-def _check(part: _Part) -> None:
-    """Raise MalformedError unless plain fields are of their types, lengths and ranges."""
-    kind: Any = type(part)
-    for name, wanted, least, most in _fields_of(kind):
-        value = getattr(part, name)
-        if wanted is not None and type(value) is not wanted:
-            raise MalformedError(f"{name} is {value!r:.50}")
-        if wanted is int and not least <= value <= most:
-            raise MalformedError(f"{name} is {value!r:.50}")
-        if wanted is bytes and len(value) != _LENGTHS[name]:
-            raise MalformedError(f"{name} has {len(value)} bytes")
-
-
-def _sealed(magic: bytes, plain: dict[str, Any]) -> bytes:
-    body = CborCodec().encode(plain)
-    head = HEADER.pack(
-        magic=magic, version=VERSION, reserved=0, body_bytes=len(body), body_checksum=checksum(body), header_checksum=0
-    )[:-_CRC_BYTES]
-    return head + checksum(head).to_bytes(_CRC_BYTES, "little") + body
-
-
-def _decoded(data: bytes, magic: bytes, kind: str, shape: Any) -> Any:
+def _decoded(data: bytes, envelope: Envelope, kind: str, shape: Any) -> Any:
     if len(data) > BYTES_MAX:
         raise MalformedError(f"{len(data)} bytes are no {kind}")
-    head, body = data[:HEADER_BYTES], data[HEADER_BYTES:]
-    said = HEADER.unpack(head)
-    if said["magic"] != magic:
-        raise MalformedError(f"not a {kind}")
-    if checksum(head[:-_CRC_BYTES]) != said["header_checksum"]:
-        raise MalformedError(f"the {kind}'s header is damaged")
-    if said["version"] != VERSION or said["reserved"]:
-        raise NewerFormatError(
-            f"a {kind} of format {said['version']}.{said['reserved']}, this version reads {VERSION}.0"
-        )
-    if said["body_bytes"] != len(body) or checksum(body) != said["body_checksum"]:
-        raise MalformedError(f"the {kind}'s body is damaged", HEADER_BYTES)
-    try:
-        return _from_plain(CborCodec().decode(body), shape)
-    except MalformedError as error:
-        raise MalformedError(f"the {kind}'s body makes no sense: {error.reason}", HEADER_BYTES) from error
+    return envelope.open_plain(data, lambda plain: _from_plain(plain, shape))
 
 
 def _as_plain(part: _Part) -> dict[str, Any]:
-    kind: Any = type(part)
-    plain = {name: getattr(part, name) for name, *_ in _fields_of(kind)}
+    plain = plain_of(part)
     for name, value in plain.items():
         if isinstance(value, tuple):
             plain[name] = [each if isinstance(each, bytes) else _as_plain(each) for each in value]
@@ -307,8 +259,7 @@ def _as_plain(part: _Part) -> dict[str, Any]:
 
 
 def _from_plain(plain: object, shape: Any) -> Any:
-    names = {name for name, *_ in _fields_of(shape)}
-    if type(plain) is not dict or set(plain) != names:
+    if type(plain) is not dict or set(plain) != {*names_of(shape)}:
         raise MalformedError(f"the fields of a {shape.__name__} aren't there, or others are")
     values = dict(plain)
     for name, inner in _PARTS[shape].items():
@@ -326,13 +277,3 @@ _PARTS: Final[dict[type, dict[str, Any]]] = {
     Page: {"checkpoints": CheckpointEntry, "pages": PageEntry},
     CheckpointEntry: {}, PageEntry: {}, TrashEntry: {},
 }  # fmt: skip
-
-
-@cache
-def _fields_of(kind: type) -> tuple[tuple[str, type | None, int, int], ...]:
-    return tuple((spec.name, _PLAIN.get(spec.type), *_range_of(spec.name)) for spec in fields(kind))
-
-
-def _range_of(name: str) -> tuple[int, int]:
-    # Times are labels, and a clock may stand before 1970.
-    return (-_TIME_MAX - 1, _TIME_MAX) if name.endswith("_us") else (0, _MOST.get(name, _SIZE_MAX))

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from journalkit.format import names
 from journalkit.format.checksum import checksum
-from journalkit.format.manifest import HEADER as MANIFEST_HEADER
-from journalkit.format.manifest import HEADER_BYTES as MANIFEST_HEADER_BYTES
+from journalkit.format.envelope import HEADER as MANIFEST_HEADER
+from journalkit.format.envelope import HEADER_BYTES as MANIFEST_HEADER_BYTES
 from journalkit.format.manifest import Manifest, SegmentEntry
 from journalkit.format.segment import DurableSlot, SegmentHeader
 from journalkit.format.table import TableHeader, TableInfo

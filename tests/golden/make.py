@@ -25,6 +25,7 @@ from filtered import damaged_filter, folded_all_keys
 from format_1 import DELTA, EVENTS, FIRST_LOG, KEYS, NEWER_TABLE, OLDER_TABLE, SECOND_LOG, THIRD_LOG, VALUES
 from layered import store_deltas
 
+from journalkit.format import envelope
 from journalkit.format import manifest as manifest_format
 from journalkit.format.checksum import checksum
 from journalkit.format.names import DURABLE, MANIFEST
@@ -256,8 +257,8 @@ def older_manifest(seed: int) -> Files:
 def newer_format(seed: int) -> Files:
     """A manifest of the next format: whole, and not ours to read."""
     files = dict(store_folded(seed))
-    head, body = files[MANIFEST][: manifest_format.HEADER_BYTES], files[MANIFEST][manifest_format.HEADER_BYTES :]
-    layout = manifest_format.HEADER
+    head, body = files[MANIFEST][: envelope.HEADER_BYTES], files[MANIFEST][envelope.HEADER_BYTES :]
+    layout = envelope.HEADER
     fields = layout.unpack(head) | {"version": manifest_format.VERSION + 1}
     whole = layout.pack(**fields)[:-4]
     files[MANIFEST] = whole + checksum(whole).to_bytes(4, "little") + body

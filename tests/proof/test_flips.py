@@ -12,7 +12,7 @@ from units import Unit
 
 from journalkit.recovery.promises import Promises
 
-CHECKED_BY = ("block.checksum", "frame.crc32c", "run.crc32c", "manifest.checksum", "segment.checksum", "table.checksum")
+CHECKED_BY = ("block.checksum", "frame.crc32c", "run.crc32c", "envelope.checksum", "segment.checksum", "table.checksum")
 """What the modules of `journalkit.format` compare checksums with."""
 
 

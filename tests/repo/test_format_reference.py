@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from journalkit.format import batch, block, frame, head, index, manifest, segment, table
+from journalkit.format import batch, block, envelope, frame, head, index, segment, table
 from journalkit.format.codec import CborCodec
 from journalkit.format.layout import Layout
 
@@ -107,11 +107,11 @@ def table_spans(data: bytes) -> Iterator[Span]:
 
 def manifest_spans(data: bytes) -> Iterator[Span]:
     """Yield what a manifest's bytes are; the body is one run of CBOR."""
-    yield from fields(manifest.HEADER, data, 0)
+    yield from fields(envelope.HEADER, data, 0)
     yield 0, "body: CBOR, a map of"
-    for name, value in CborCodec().decode(data[manifest.HEADER_BYTES :]).items():
+    for name, value in CborCodec().decode(data[envelope.HEADER_BYTES :]).items():
         yield 0, f"  {name}: {value.hex() if isinstance(value, bytes) else value!r}"
-    yield len(data) - manifest.HEADER_BYTES, ""
+    yield len(data) - envelope.HEADER_BYTES, ""
 
 
 def durable_spans(data: bytes) -> Iterator[Span]:

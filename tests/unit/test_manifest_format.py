@@ -9,10 +9,9 @@ import pytest
 
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
+from journalkit.format.envelope import HEADER, HEADER_BYTES
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import (
-    HEADER,
-    HEADER_BYTES,
     Manifest,
     SegmentEnd,
     SegmentEntry,

@@ -19,7 +19,8 @@ from journalkit.errors import (
     UnsupportedFormatError,
 )
 from journalkit.format.checksum import checksum
-from journalkit.format.manifest import HEADER, HEADER_BYTES, MANIFEST_BYTES_MAX, Manifest, encode_manifest
+from journalkit.format.envelope import HEADER, HEADER_BYTES
+from journalkit.format.manifest import MANIFEST_BYTES_MAX, Manifest, encode_manifest
 from journalkit.fs import full
 from journalkit.manifest import ManifestKeeper, read_manifest
 from journalkit.testing import PowerCut, SimulatedDisk

@@ -25,10 +25,11 @@ from journalkit.format.block import (
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
 from journalkit.format.columns import columns
+from journalkit.format.envelope import HEADER
 from journalkit.format.index import IndexBlock, IndexEntry, decode_index, encode_index
 from journalkit.format.keys import KEY_DEPTH_MAX, decode_key
 from journalkit.format.malformed import MalformedError
-from journalkit.format.manifest import HEADER, MAGIC, VERSION, decode_manifest
+from journalkit.format.manifest import MAGIC, VERSION, decode_manifest
 
 END_MARK = b"\x50journalkit.ends!"
 BODY = encode_block([run_of([(b"a", b"1"), (b"b", b"22"), (b"c", None)])])

@@ -17,11 +17,11 @@ from journalkit.errors import KeyTypeError, KeyValueError
 from journalkit.format.block import block_checksum, block_shape, check_block, check_fingerprints, encode_block, run_of
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec, RawCodec
+from journalkit.format.envelope import HEADER_BYTES
 from journalkit.format.keys import decode_key, encode_key
 from journalkit.format.layout import Field, Layout
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.format.manifest import (
-    HEADER_BYTES,
     Manifest,
     SegmentEntry,
     SnapshotEntry,

@@ -23,9 +23,10 @@ from journalkit.format import names
 from journalkit.format.batch import encode_batch
 from journalkit.format.block import block_checksum
 from journalkit.format.checksum import checksum
+from journalkit.format.envelope import HEADER
 from journalkit.format.frame import Kind, encode
 from journalkit.format.index import IndexBlock, IndexEntry, encode_index
-from journalkit.format.manifest import HEADER, decode_manifest, encode_manifest
+from journalkit.format.manifest import decode_manifest, encode_manifest
 from journalkit.format.segment import HEADER_BYTES, decode_header
 from journalkit.format.table import FOOTER_BYTES, TableFooter, TableHeader, footer_checksum
 from journalkit.format.table import HEADER_BYTES as TABLE_HEADER_BYTES

@@ -11,7 +11,8 @@ from journalkit.checkpoint.heads import HeadWriter
 from journalkit.errors import CorruptionError, UnsupportedFormatError
 from journalkit.format import names
 from journalkit.format.checksum import checksum
-from journalkit.format.head import HEADER_BYTES, Head, encode_head
+from journalkit.format.envelope import HEADER_BYTES
+from journalkit.format.head import Head, encode_head
 from journalkit.testing import SimulatedBucket, SimulatedClock
 
 CLOCK = SimulatedClock(seed=4)

@@ -10,19 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journalkit.format.codec import CborCodec
+from journalkit.format.envelope import HEADER, HEADER_BYTES, Envelope
 from journalkit.format.head import (
     ANCESTORS_MAX,
     BYTES_MAX,
     HEAD_MAGIC,
-    HEADER,
-    HEADER_BYTES,
     PAGED_MAX,
+    VERSION,
     CheckpointEntry,
     Head,
     Page,
     PageEntry,
     TrashEntry,
-    _sealed,
     decode_head,
     decode_page,
     encode_head,
@@ -37,6 +36,11 @@ HEAD = Head(
     (ENTRY, replace(ENTRY, save=9, name="")), (PAGE_ENTRY,), (TrashEntry(replace(ENTRY, save=1), 8),),
 )  # fmt: skip
 PAGE = Page(b"j" * 16, 0, b"p" * 16, checkpoints=(ENTRY,))
+
+
+def sealed(plain: Any) -> bytes:
+    """Return a head of sound bytes with this body."""
+    return Envelope("head", HEAD_MAGIC, VERSION, "checkpoints").seal_plain(plain)
 
 
 def test_what_is_encoded_comes_back() -> None:
@@ -76,7 +80,7 @@ def test_hostile_bytes_are_malformed_and_nothing_worse(data: bytes) -> None:
         with pytest.raises(MalformedError):
             decode(data)
     with pytest.raises(MalformedError):
-        decode_head(_sealed(HEAD_MAGIC, data))  # type: ignore[arg-type]
+        decode_head(sealed(data))  # type: ignore[arg-type]
 
 
 def test_a_page_is_no_head_and_too_many_bytes_are_neither() -> None:
@@ -143,10 +147,10 @@ def plain() -> dict[str, Any]:
 def test_a_body_of_another_shape_is_malformed(change: Any) -> None:
     """No field is made up, and none is passed over."""
     body = plain()
-    assert decode_head(_sealed(HEAD_MAGIC, body)) == HEAD
+    assert decode_head(sealed(body)) == HEAD
     change(body)
     with pytest.raises(MalformedError, match=r"makes no sense|ancestor"):
-        decode_head(_sealed(HEAD_MAGIC, body))
+        decode_head(sealed(body))
 
 
 def test_a_later_version_is_told_from_damage() -> None:

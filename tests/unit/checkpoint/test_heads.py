@@ -16,7 +16,8 @@ from journalkit.errors import (
     UnsupportedFormatError,
 )
 from journalkit.format import names
-from journalkit.format.head import HEADER_BYTES, Head, decode_head, encode_head
+from journalkit.format.envelope import HEADER_BYTES
+from journalkit.format.head import Head, decode_head, encode_head
 from journalkit.objects.interface import UnknownOutcomeError
 from journalkit.testing import SimulatedBucket, SimulatedClock
 
