@@ -124,6 +124,16 @@ class HeadWriter:
             newest = settled.head
         raise ConflictError(f"{objects.where}: others keep beginning to write here: begin again")
 
+    @classmethod
+    def join(cls, objects: Objects, clock: Clock) -> HeadWriter | None:
+        """Publish in the epoch that there is, beside its writer, who isn't fenced by it; None if there is no head.
+
+        For maintenance: to take checkpoints away. Whoever adds some begins an
+        epoch. A new writer's beginning fences this one as well. Raises as `newest_head`.
+        """
+        newest = newest_head(objects)
+        return None if newest is None else cls(objects, clock, newest)
+
     def publish(self, change: Change) -> Head:
         """Create the next head as `change` makes it of the newest one; return the head that has it.
 

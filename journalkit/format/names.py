@@ -75,11 +75,36 @@ def head_number(key: str) -> int | None:
     return int(match[1]) if match else None
 
 
+PAGES = "pages/"
+MANIFESTS = "manifests/"
+PACKS = "packs/"
+# Flat below the epoch: a directory for each save would have to be made durably, and would stay when the save is gone.
+_SAVED = re.compile(r"(?:manifests/(\d{10})/(\d{10})|packs/(\d{10})/(\d{10})-\d{6})", re.ASCII)
+_PAGE = re.compile(r"pages/(\d{10})/[0-9a-f]{32}", re.ASCII)
+
+
 def page_key(epoch: int, nonce: bytes) -> str:
     """Return the object key of a page of a job's catalogue: nobody else draws the nonce."""
-    return f"pages/{epoch:010d}/{nonce.hex()}"
+    return f"{PAGES}{epoch:010d}/{nonce.hex()}"
 
 
 def checkpoint_key(epoch: int, save: int) -> str:
     """Return the object key of a checkpoint's manifest."""
-    return f"manifests/{epoch:010d}/{save:010d}"
+    return f"{MANIFESTS}{epoch:010d}/{save:010d}"
+
+
+def pack_key(epoch: int, save: int, part: int) -> str:
+    """Return the object key of a pack: the chunks that one part of a save wrote."""
+    return f"{PACKS}{epoch:010d}/{save:010d}-{part:06d}"
+
+
+def saved_place(key: str) -> tuple[int, int] | None:
+    """Return the epoch and save that wrote a manifest or a pack, None for any other key."""
+    match = _SAVED.fullmatch(key)
+    return (int(match[1] or match[3]), int(match[2] or match[4])) if match else None
+
+
+def page_epoch(key: str) -> int | None:
+    """Return the epoch that wrote a page, None for any other key."""
+    match = _PAGE.fullmatch(key)
+    return int(match[1]) if match else None

@@ -1,0 +1,175 @@
+"""What nobody needs any more, and its end.
+
+A checkpoint that is deleted goes into the head's trash. When it has lain there
+for the trash period it is taken out of the head, and only behind that are its
+objects deleted, as far as no other checkpoint needs them:
+
+    head n      checkpoint C in the trash, its time is up
+    head n+1    C is in no list. Whoever saves on top of C finds that here, and writes again what it took from C
+    delete      packs that only C needed, then its manifest
+
+Head n+1 is created if absent, so no save that stands on C can have been
+published between the two. What is needed is told by head n+1.
+
+An orphan is an object that no checkpoint names: what a save left that failed
+or was killed. One of an epoch below the head's belongs to nobody, as its
+writer publishes nothing any more. One of the head's own epoch may belong to a
+save in flight; only the epoch's writer knows which of those are.
+
+No clock decides about anything but how long the trash waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final, TypeAlias
+
+from journalkit.checkpoint import catalogue
+from journalkit.checkpoint.heads import HeadWriter
+from journalkit.clock import Clock
+from journalkit.errors import CorruptionError
+from journalkit.format import names
+from journalkit.format.head import CheckpointEntry, Head, TrashEntry
+from journalkit.objects.interface import PAGE_MAX, Objects, ObjectStatus, ReadableObjects
+
+Needs: TypeAlias = Callable[[CheckpointEntry], Collection[str]]
+"""The keys of the packs that a checkpoint needs. Raises CorruptionError if its manifest doesn't say."""
+
+_DELETED_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Objects that nobody needs."""
+
+    objects: tuple[ObjectStatus, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """How much room they take."""
+        return sum(found.size_bytes for found in self.objects)
+
+
+def due(head: Head, clock: Clock, trash_period_s: float) -> tuple[TrashEntry, ...]:
+    """Return what has lain in the trash for long enough."""
+    before_us = clock.wall_us() - round(trash_period_s * 1_000_000)
+    return tuple(trashed for trashed in head.trash if trashed.since_us <= before_us)
+
+
+def forget(writer: HeadWriter, trashed: Iterable[TrashEntry]) -> Head:
+    """Take checkpoints out of the trash, and out of the head; return the head that has it so.
+
+    From here on their objects may be deleted, once it is seen who else needs them. Raises as `HeadWriter.publish`.
+    """
+    gone = {entry.checkpoint.place for entry in trashed}
+
+    def change(head: Head) -> Head | None:
+        left = tuple(entry for entry in head.trash if entry.checkpoint.place not in gone)
+        return None if len(left) == len(head.trash) else replace(head, trash=left)
+
+    return writer.publish(change)
+
+
+def left_by(
+    objects: ReadableObjects, head: Head, forgotten: Iterable[TrashEntry], needs: Needs
+) -> Garbage:
+    """Return what only these checkpoints needed, which are in the head no more.
+
+    One whose own manifest can't be read leaves what it needed to a search for orphans.
+
+    Raises:
+        CorruptionError: A manifest of a checkpoint that is still there can't be read, so that nobody knows
+            what it needs. Delete that one first.
+        ArchiveUnavailableError, StorageError: The place can't be read.
+    """
+    candidates: list[str] = []
+    for entry in forgotten:
+        with contextlib.suppress(CorruptionError):
+            candidates += needs(entry.checkpoint)
+        # Behind its packs: as long as it is there they can be found by it.
+        candidates.append(names.checkpoint_key(*entry.checkpoint.place))
+    if not candidates:
+        return Garbage()
+    needed = _needed(objects, head, needs)
+    gone = [key for key in dict.fromkeys(candidates) if key not in needed]
+    found = (objects.status(key) for key in gone)
+    return Garbage(tuple(status for status in found if status is not None))
+
+
+def orphans(
+    objects: ReadableObjects, head: Head, needs: Needs, *, in_flight: Collection[tuple[int, int]] | None = None
+) -> Garbage:
+    """Return what no checkpoint of the head names. Lists the whole place and reads every manifest.
+
+    Args:
+        objects: Where.
+        head: The newest head.
+        needs: What a checkpoint needs.
+        in_flight: Saves of the head's epoch that aren't published yet, if the caller is its writer; None if it
+            isn't, and leaves alone what is of that epoch.
+
+    Raises as `left_by`.
+    """
+    needed = {*catalogue.page_keys(objects, head), *_needed(objects, head, needs)}
+
+    def is_nobodys(key: str) -> bool:
+        place = names.saved_place(key)
+        epoch = place[0] if place is not None else names.page_epoch(key)
+        if epoch is None or key in needed or epoch > head.epoch:
+            return False
+        return epoch < head.epoch or (in_flight is not None and place is not None and place not in in_flight)
+
+    prefixes = (names.PACKS, names.MANIFESTS, names.PAGES)
+    listed = chain.from_iterable(_listed(objects, prefix) for prefix in prefixes)
+    return Garbage(tuple(status for status in listed if is_nobodys(status.key)))
+
+
+def after_the_last(objects: ReadableObjects, head: Head) -> Garbage:
+    """Return what saves of earlier epochs left that came behind the newest checkpoint: orphans for certain.
+
+    A checkpoint needs packs of its own save and of earlier ones only. So this reads no manifest, and lists no more
+    than what is behind the newest checkpoint, and its own packs. Raises as `orphans`.
+    """
+    newest = next(catalogue.newest_first(objects, head), None)
+    places = [entry.checkpoint.place for entry in head.trash] + ([newest.place] if newest is not None else [])
+    last = max(places, default=(0, 0))
+    found: list[ObjectStatus] = []
+    for prefix, after in ((names.PACKS, names.pack_key(*last, 0)), (names.MANIFESTS, names.checkpoint_key(*last))):
+        for status in _listed(objects, prefix, after):
+            place = names.saved_place(status.key)
+            if place is not None and last < place and place[0] < head.epoch:
+                found.append(status)
+    return Garbage(tuple(found))
+
+
+def delete(objects: Objects, garbage: Garbage) -> None:
+    """Delete it, in its order. Raises ArchiveUnavailableError, StorageError: some of it may be there still."""
+    keys = [status.key for status in garbage.objects]
+    for first in range(0, len(keys), _DELETED_AT_ONCE):
+        objects.delete(*keys[first : first + _DELETED_AT_ONCE])
+
+
+def _needed(objects: ReadableObjects, head: Head, needs: Needs) -> set[str]:
+    """Return the keys of all manifests and packs of checkpoints in the head, in the trash as well."""
+    needed: set[str] = set()
+    for entry in catalogue.newest_first(objects, head):
+        needed.add(names.checkpoint_key(*entry.place))
+        needed.update(needs(entry))
+    for trashed in head.trash:
+        needed.add(names.checkpoint_key(*trashed.checkpoint.place))
+        # Nobody stands on one whose manifest can't be read, and nobody can be asked to delete it once more.
+        with contextlib.suppress(CorruptionError):
+            needed.update(needs(trashed.checkpoint))
+    return needed
+
+
+def _listed(objects: ReadableObjects, prefix: str, after: str = "") -> Iterator[ObjectStatus]:
+    while True:
+        page = objects.list(prefix, after=after, limit=PAGE_MAX)
+        yield from page
+        if len(page) < PAGE_MAX:
+            return
+        after = page[-1].key
