@@ -31,7 +31,8 @@ def test_keys_of_objects_sort_as_their_numbers_and_come_back() -> None:
 def test_what_a_save_wrote_tells_which_one() -> None:
     """What is left of a killed save is found by its name alone."""
     keys = [names.pack_key(3, 12, part) for part in (0, 1, 999_999)]
-    assert keys == sorted(keys) and keys[0] == "packs/0000000003/0000000012-000000"
+    assert keys == sorted(keys)
+    assert keys[0] == "packs/0000000003/0000000012-000000"
     assert {names.saved_place(key) for key in (*keys, names.checkpoint_key(3, 12))} == {(3, 12)}
     assert names.page_epoch(names.page_key(3, b"n" * 16)) == 3
     for other in ("heads/0000000001", "packs/0000000003/12-000000", "packs/0000000003/0000000012", keys[0] + "x"):
