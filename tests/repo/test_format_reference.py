@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from journalkit.format import batch, block, envelope, frame, head, index, segment, table
+from journalkit.format import batch, block, checkpoint, envelope, frame, head, index, segment, table
 from journalkit.format.codec import CborCodec
 from journalkit.format.layout import Layout
 
@@ -186,7 +186,10 @@ def test_the_reference_of_checkpoints_is_what_the_code_writes() -> None:
     """Its table of the header, and every field by its name."""
     text = CHECKPOINTS.read_text(encoding="utf-8")
     assert with_tables(text) == text
-    parts = (head.Head, head.Page, head.CheckpointEntry, head.PageEntry, head.TrashEntry)
+    parts = (
+        head.Head, head.Page, head.CheckpointEntry, head.PageEntry, head.TrashEntry,
+        checkpoint.CheckpointManifest, checkpoint.ChunkList,
+    )  # fmt: skip
     named = {field.name for part in parts for field in dataclasses.fields(part)}
     assert {name for name in named if f"`{name}`" not in text} == set()
 

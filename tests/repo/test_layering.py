@@ -41,7 +41,7 @@ ALLOWED: dict[tuple[str, str], str] = {
 
 # Where each dependency lives: exchanging one touches one place.
 HOMES: dict[str, tuple[str, ...]] = {
-    "cbor2": ("journalkit.format.codec", "journalkit.format.cbor_tags"),
+    "cbor2": ("journalkit.format.codec", "journalkit.format.cbor_tags", "journalkit.format.tree"),
     # frame calls it without the layer between: twice a record, the hottest path there is; block and filters once a
     # lookup.
     "crc32c": (

@@ -1,15 +1,25 @@
-"""Writers of heads that note who they are, and turns that a seed gives to threads."""
+"""Writers of heads that note who they are, turns that a seed gives to threads, and saves of states."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 
+from journalkit.checkpoint.loading import Manifest, read_manifest
+from journalkit.checkpoint.pack import Known
+from journalkit.checkpoint.saving import SaveOptions, Written, write_checkpoint
+from journalkit.checkpoint.tree import capture
 from journalkit.format.head import CheckpointEntry, Head
+from journalkit.objects.interface import Objects
+from journalkit.objects.places import open_objects
+from journalkit.testing import SimulatedBucket
 
 
 def entry(epoch: int, save: int, name: str = "") -> CheckpointEntry:
@@ -106,3 +116,71 @@ def make_entry() -> Callable[..., CheckpointEntry]:
 def add_to() -> Callable[[CheckpointEntry], Callable[[Head], Head | None]]:
     """Give the function."""
     return adding
+
+
+@pytest.fixture(params=["directory", "simulated", "memory"])
+def a_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+    """Objects of each kind that takes no server."""
+    if request.param == "simulated":
+        yield SimulatedBucket().handle()
+        return
+    objects = open_objects(tmp_path / "job" if request.param == "directory" else "memory://")
+    yield objects
+    objects.close()
+
+
+class Saves:
+    """Functions that tests share."""
+
+    JOB = b"j" * 16
+    PLAIN = SaveOptions(digest="sha256", threads=0)
+
+    @staticmethod
+    def save(
+        objects: Objects,
+        state: object,
+        number: int = 1,
+        *,
+        on: list[Manifest] | None = None,
+        options: SaveOptions | None = None,
+    ) -> Written:
+        """Write a state as one save of epoch 1."""
+        options = options if options is not None else Saves.PLAIN
+        captured = capture(state)
+        known = Known.of([each.said for each in on or []], options.digest)
+        written = write_checkpoint(
+            objects, job=Saves.JOB, epoch=1, save=number, captured=captured, time_us=5, known=known, options=options,
+            offsets={"in": number}, metadata={"git": "abc"}, metrics={"loss": 1}, name="x",
+        )  # fmt: skip
+        captured.release()
+        return written
+
+    @staticmethod
+    def opened(objects: Objects, written: Written) -> Manifest:
+        """Return what a save left."""
+        return read_manifest(objects, written.manifest_key, written.manifest_digest)
+
+    @staticmethod
+    def same(left: Any, right: Any) -> bool:
+        """Whether two states are equal and of the same types, arrays of the same elements in the same order."""
+        if type(left) is not type(right):
+            return False
+        if isinstance(left, np.ndarray | np.generic):
+            is_same = left.dtype == right.dtype and left.shape == right.shape
+            return bool(is_same and left.tobytes() == right.tobytes() and left.dtype.str == right.dtype.str)
+        if isinstance(left, dict):
+            return list(left) == list(right) and all(Saves.same(left[key], right[key]) for key in left)
+        if isinstance(left, list | tuple):
+            return len(left) == len(right) and all(map(Saves.same, left, right))
+        return bool(left == right)
+
+    @staticmethod
+    def rows(count: int, seed: int = 1) -> Any:
+        """Return an array of so many rows of 8 KiB, of chance."""
+        return np.random.default_rng(seed).integers(0, 1 << 60, (count, 1024), dtype="i8")
+
+
+@pytest.fixture(scope="session")
+def saves() -> type[Saves]:
+    """Give the functions."""
+    return Saves

@@ -1,0 +1,204 @@
+"""Chunks read back: each one checked against its digest, many at once, wherever they lie.
+
+A chunk that isn't what was saved is `CorruptionError` with the pack, the place
+in it and the place in the state. Nothing is given out that wasn't checked, but
+for what is mapped: `journalkit.checkpoint.loading`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from journalkit.checkpoint import arrays, chunks
+from journalkit.checkpoint.pack import Progress, Where, in_order, places_of
+from journalkit.errors import CorruptionError, UnsupportedFormatError
+from journalkit.format import names
+from journalkit.format.checkpoint import CheckpointManifest, ChunkList, PackEntry
+from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.objects.interface import ReadableObjects
+from journalkit.objects.ranges import read_into
+
+_READ_BYTES: Final = 8 << 20
+"""How much one request asks for at most: chunks that lie behind one another are read together."""
+_THREADS_MAX: Final = 16
+STEP: Final = "load an older checkpoint, which may not need it"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Chunks that lie behind one another in a pack, and where in the bytes of their list they belong."""
+
+    target: int
+    found: tuple[tuple[Where, bytes], ...]
+
+    @property
+    def where(self) -> Where:
+        """Where the first of them lies."""
+        return self.found[0][0]
+
+    @property
+    def length(self) -> int:
+        """How many bytes they have."""
+        return sum(where.length for where, _ in self.found)
+
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes stand for them."""
+        return sum(where.stored_bytes for where, _ in self.found)
+
+
+class ChunkReader:
+    """Reads the chunks that one manifest names."""
+
+    def __init__(self, objects: ReadableObjects, manifest: CheckpointManifest, threads: int | None = None) -> None:
+        self._objects = objects
+        self._manifest = manifest
+        self._threads = threads if threads is not None else min((os.cpu_count() or 1) * 2, _THREADS_MAX)
+
+    @cached_property
+    def _digest(self) -> chunks.Digest:
+        return chunks.digest_named(self._manifest.digest)
+
+    def read(self, index: int, words: str, start: int = 0, stop: int | None = None) -> memoryview:
+        """Return the bytes of a list, or a range of them: the chunks that it touches are read and checked.
+
+        Raises:
+            CorruptionError: A chunk is damaged, or missing.
+            ArchiveUnavailableError, StorageError: It can't be read.
+            UnsupportedFormatError: It takes a package that isn't installed.
+        """
+        listed = self._manifest.chunked[index]
+        stop = listed.length if stop is None else stop
+        if start >= stop:
+            return memoryview(b"")
+        spans, first = self._touched(listed, start, stop)
+        target = arrays.empty(spans[-1].target + spans[-1].length)
+        for _ in self.fill([(span, target, words) for span in spans]):
+            pass
+        return target[start - first : stop - first]
+
+    def length(self, index: int) -> int:
+        """Return how long a list's bytes are."""
+        return self._manifest.chunked[index].length
+
+    def whole(self, index: int, target: memoryview, words: str) -> Iterator[tuple[Span, memoryview, str]]:
+        """Yield what has to be read for all of a list, for `fill`."""
+        return ((span, target, words) for span in self._spans(self._manifest.chunked[index]))
+
+    def fill(self, work: Sequence[tuple[Span, memoryview, str]], progress: Progress | None = None) -> Iterator[int]:
+        """Read spans to where they belong; yield how many bytes each had. Raises as `read`."""
+        total = sum(span.length for span, _, _ in work) if progress is not None else 0
+        done = 0
+        threads = self._threads if len(work) > 1 else 0
+        for (span, _, _), _nothing in in_order(lambda each: self._fill(*each), work, threads, 2 * self._threads):
+            done += span.length
+            if progress is not None:
+                progress(done, total)
+            yield span.length
+
+    def damaged(self, work: Sequence[tuple[Span, memoryview, str]]) -> Iterator[CorruptionError]:
+        """Read spans and yield what is wrong with each. Raises as `read`, but for damage."""
+
+        def look(each: tuple[Span, memoryview, str]) -> CorruptionError | None:
+            try:
+                self._fill(*each)
+            except CorruptionError as error:
+                return error
+            return None
+
+        for _, error in in_order(look, work, self._threads, 2 * self._threads):
+            if error is not None:
+                yield error
+
+    def one_piece(self, index: int) -> tuple[PackEntry, int] | None:
+        """Return the pack and the offset at which a list's bytes lie as they are, None if they don't."""
+        listed = self._manifest.chunked[index]
+        if listed.stored or not listed.runs:
+            return None
+        pack, offset_bytes, count = listed.runs[:3]
+        behind = offset_bytes + count * listed.chunk_bytes
+        for number, offset, more in zip(*[iter(listed.runs[3:])] * 3, strict=True):
+            if not listed.chunk_bytes or (number, offset) != (pack, behind):
+                return None
+            behind += more * listed.chunk_bytes
+        return self._manifest.packs[pack], offset_bytes
+
+    def path_of(self, pack: PackEntry) -> str:
+        """Return where a pack is, for messages."""
+        return f"{self._objects.where}/{names.pack_key(pack.epoch, pack.save, pack.part)}"
+
+    def _fill(self, span: Span, target: memoryview, words: str) -> None:
+        where = span.where
+        key = names.pack_key(where.pack.epoch, where.pack.save, where.pack.part)
+        is_plain = all(each.stored_bytes == each.length for each, _ in span.found)
+        into = target[span.target : span.target + span.length]
+        given = into if is_plain else arrays.empty(span.stored_bytes)
+        got = read_into(self._objects, key, where.offset_bytes, given)
+        if got is None:
+            raise self._corruption(f"the pack that has {words} is missing", where, None)
+        at = put = 0
+        for each, digest in span.found:
+            if got < at + each.stored_bytes:
+                raise self._corruption(f"the pack ends before the bytes of {words}", each, each.offset_bytes)
+            chunk = given[at : at + each.stored_bytes]
+            if not is_plain:
+                chunk = self._expanded(chunk, each, words)
+                into[put : put + each.length] = chunk
+            if self._digest(chunk) != digest:
+                raise self._corruption(f"these bytes of {words} aren't what was saved", each, each.offset_bytes)
+            at += each.stored_bytes
+            put += each.length
+
+    def _expanded(self, chunk: memoryview, where: Where, words: str) -> memoryview:
+        if where.stored_bytes == where.length:
+            return chunk
+        try:
+            return memoryview(chunks.expanded(bytes(chunk), where.length))
+        except NewerFormatError as error:
+            raise UnsupportedFormatError(f"{self.path_of(where.pack)} has {error}: {error.remedy}") from error
+        except MalformedError as error:
+            reason = f"these bytes of {words} are {error.reason}"
+            raise self._corruption(reason, where, where.offset_bytes) from error
+
+    def _corruption(self, reason: str, where: Where, offset_bytes: int | None) -> CorruptionError:
+        return CorruptionError(reason, path=self.path_of(where.pack), offset_bytes=offset_bytes, next_step=STEP)
+
+    def _touched(self, listed: ChunkList, start: int, stop: int) -> tuple[list[Span], int]:
+        """Return the spans that a range touches, and at which byte of the list they begin."""
+        at = first = 0
+        found: list[tuple[Where, bytes]] = []
+        for where, digest in places_of(listed, self._manifest.packs):
+            if at + where.length <= start:
+                first = at + where.length
+            elif at < stop:
+                found.append((where, digest))
+            at += where.length
+        return list(_joined(found)), first
+
+    def _spans(self, listed: ChunkList) -> Iterator[Span]:
+        return _joined(places_of(listed, self._manifest.packs))
+
+
+def _joined(found: Iterator[tuple[Where, bytes]] | list[tuple[Where, bytes]]) -> Iterator[Span]:
+    """Yield chunks in spans: of one pack, behind one another, and not too long."""
+    waiting: list[tuple[Where, bytes]] = []
+    target = size_bytes = 0
+    for where, digest in found:
+        if waiting:
+            last = waiting[-1][0]
+            is_next = (last.pack, last.offset_bytes + last.stored_bytes) == (where.pack, where.offset_bytes)
+            if not is_next or size_bytes + where.length > _READ_BYTES:
+                yield Span(target, tuple(waiting))
+                target += size_bytes
+                waiting, size_bytes = [], 0
+        waiting.append((where, digest))
+        size_bytes += where.length
+    if waiting:
+        yield Span(target, tuple(waiting))
+
+
+Words = Callable[[int], str]

@@ -1,0 +1,128 @@
+"""Writing a checkpoint's data: a pack of what is new, then the manifest that names it all.
+
+Both are durable when `write_checkpoint` returns. The checkpoint exists only
+once a head names the manifest: `journalkit.checkpoint.heads`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from journalkit.checkpoint.chunks import best_digest
+from journalkit.checkpoint.pack import Known, PackWriter, Progress
+from journalkit.checkpoint.tree import Captured
+from journalkit.errors import KeyValueError
+from journalkit.format import names
+from journalkit.format.checkpoint import CheckpointManifest, PackEntry, encode_manifest
+from journalkit.format.malformed import MalformedError
+from journalkit.objects.interface import Objects
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOptions:
+    """How a save is written.
+
+    Attributes:
+        digest: What chunks are known by: sha256, or blake3 where it is installed; "" is the quickest that is.
+            A save writes all anew that stands on checkpoints of another one.
+        compression: none, or zstd: of each chunk by itself, and only where it gets smaller.
+        threads: How many compute digests and compress; None is one for each core, 0 is none.
+    """
+
+    digest: str = ""
+    compression: str = "none"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a save wrote. `manifest_bytes` and `manifest_digest` are what a head says of it.
+
+    `bytes_written` counts pack and manifest, `bytes_total` what the state has.
+    """
+
+    manifest: CheckpointManifest
+    manifest_key: str
+    manifest_bytes: int
+    manifest_digest: bytes
+    bytes_written: int
+    bytes_total: int
+    chunks_new: int
+    chunks_known: int
+
+
+_DEFAULTS = SaveOptions()
+
+
+def write_checkpoint(
+    objects: Objects,
+    *,
+    job: bytes,
+    epoch: int,
+    save: int,
+    captured: Captured,
+    time_us: int,
+    part: int = 0,
+    offsets: Mapping[Any, Any] | None = None,
+    metadata: Any = None,
+    metrics: Mapping[str, float] | None = None,
+    name: str = "",
+    known: Known | None = None,
+    options: SaveOptions = _DEFAULTS,
+    manifest_key: str | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Write what of a captured state isn't known, and the manifest that names all of it.
+
+    Durability:
+        Pack and manifest are durable once this returns. No head names them yet.
+
+    Raises:
+        UsageError: Offsets, metadata, metrics or options can't be. Nothing was written.
+        StoreFullError, ArchiveUnavailableError, StorageError: As `Objects.put`. A pack may be there, which
+            belongs to nobody; write again, as another save.
+
+    Complexity:
+        O(bytes of the state) for digests; what is written is what isn't known.
+    """
+    if known is None:
+        known = Known(options.digest or best_digest())
+    entry = PackEntry(epoch, save, part, 0)
+    said = CheckpointManifest(
+        job, epoch, save, part, time_us, known.digest, b"", (), (),
+        dict(offsets or {}), metadata, {key: float(value) for key, value in (metrics or {}).items()}, name,
+    )  # fmt: skip
+    _encoded(said)  # so that what can't be said is refused before anything is written
+    writer = PackWriter(job, entry, known, compression=options.compression, threads=options.threads, progress=progress)
+    leaves = captured.leaves
+    with closing(writer.parts(leaves)) as parts:
+        first = next(parts, None)
+        if first is not None:
+            objects.put(names.pack_key(epoch, save, part), itertools.chain((first,), parts))
+    lists, packs = writer.finished(leaves)
+    manifest = replace(said, tree=captured.tree, chunked=lists, packs=packs)
+    data = _encoded(manifest)
+    key = manifest_key if manifest_key is not None else names.checkpoint_key(epoch, save)
+    objects.put(key, (data,))
+    return Written(
+        manifest,
+        key,
+        len(data),
+        hashlib.sha256(data).digest(),
+        writer.pack_bytes + len(data),
+        captured.size_bytes,
+        writer.chunks_new,
+        writer.chunks_known,
+    )
+
+
+def _encoded(manifest: CheckpointManifest) -> bytes:
+    try:
+        return encode_manifest(manifest)
+    except MalformedError as error:
+        raise KeyValueError(f"a checkpoint can't say that: {error.reason}") from None

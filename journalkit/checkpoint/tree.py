@@ -1,0 +1,246 @@
+"""Capture: a job's state as it is now, ready to be written while the job goes on.
+
+A state is a tree of values, as a store has them, and of long bytes, arrays,
+tensors and files. What can't be preserved is refused here, with its place in
+the tree, before anything is written.
+
+What is short is encoded at once. What is long is copied into memory that is
+kept for the next capture, or only looked at, where the caller waits until it
+is written. A file's bytes are read at once: a file is captured as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from journalkit.checkpoint import arrays
+from journalkit.checkpoint.chunks import INLINE_BYTES
+from journalkit.errors import KeyTypeError, KeyValueError, UsageError
+from journalkit.format.codec import CborCodec
+from journalkit.format.nodes import BytesNode, Chunked, FileNode, is_file_name
+from journalkit.format.tree import encode_tree
+from journalkit.format.values import SCALARS, VALUE_DEPTH_MAX, refuse_unstorable
+from journalkit.fs.interface import ReadableFileSystem
+from journalkit.fs.posix import PosixFileSystem, real_path
+
+_READ_BYTES: Final = 8 << 20
+_SHOWN_CHARACTERS_MAX: Final = 40
+
+Steps = tuple[Any, ...]
+"""The keys and numbers by which something in a tree is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Long bytes of a state: an array's, which change in place, or others."""
+
+    view: memoryview
+    is_array: bool
+    steps: Steps
+
+
+@dataclass(slots=True)
+class Captured:
+    """A state as it was. `tree` is its CBOR, or the number of the leaf that has it."""
+
+    tree: bytes | int
+    leaves: tuple[Leaf, ...]
+    _held: list[Any] = field(default_factory=list, repr=False)
+    _buffers: Buffers | None = field(default=None, repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are in all."""
+        return sum(len(leaf.view) for leaf in self.leaves) + (len(self.tree) if isinstance(self.tree, bytes) else 0)
+
+    def release(self) -> None:
+        """Give the memory back for the next capture. The leaves can't be read any more."""
+        if self._buffers is not None:
+            self._buffers.give_back([leaf.view for leaf in self.leaves])
+        self.leaves = ()
+        self._held.clear()
+        self._buffers = None
+
+
+class Buffers:
+    """Memory for captures, kept from one to the next: getting it from the system costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    def take(self, size_bytes: int) -> memoryview:
+        """Return memory of that size, of an earlier capture if there is any that fits."""
+        fitting = [at for at, each in enumerate(self._free) if size_bytes <= len(each) <= 2 * size_bytes]
+        if fitting:
+            return self._free.pop(min(fitting, key=lambda at: len(self._free[at])))[:size_bytes]
+        return arrays.empty(size_bytes)
+
+    def give_back(self, views: list[memoryview]) -> None:
+        """Keep the memory of the last capture; what it didn't need goes."""
+        self._free = [memoryview(view.obj).cast("B") for view in views if not view.readonly]
+
+    def clear(self) -> None:
+        """Let go of all of it."""
+        self._free.clear()
+
+
+def capture(
+    state: object, *, copy: bool = True, buffers: Buffers | None = None, fs: ReadableFileSystem | None = None
+) -> Captured:
+    """Return a state as it is now.
+
+    Args:
+        state: The tree.
+        copy: Whether long bytes are copied. If not, the caller changes none of it until it is written.
+        buffers: Where memory for copies comes from, and goes back to.
+        fs: Where files in the state are, the machine's own file system by default.
+
+    Raises:
+        UsageError: Something in it can't be preserved, and where; or a file can't be read.
+
+    Complexity:
+        O(number of values), and a copy of the long bytes if one is asked for.
+    """
+    walk = _Capture(copy, buffers if buffers is not None else Buffers(), fs)
+    try:
+        data = encode_tree(walk.node(state, (), 1))
+        tree: bytes | int = data
+        if len(data) >= INLINE_BYTES:
+            tree = walk.add(memoryview(data), data, (), is_array=False, is_ours=True)
+    except BaseException:
+        walk.buffers.give_back([leaf.view for leaf in walk.leaves] if copy else [])
+        raise
+    return Captured(tree, tuple(walk.leaves), walk.held, walk.buffers if copy else None)
+
+
+class _Capture:
+    """One walk through a state."""
+
+    def __init__(self, copy: bool, buffers: Buffers, fs: ReadableFileSystem | None) -> None:
+        self._copy = copy
+        self._fs = fs
+        self._known: dict[tuple[int, int], int] = {}
+        self.buffers = buffers
+        self.leaves: list[Leaf] = []
+        self.held: list[Any] = []
+
+    def node(self, value: Any, steps: Steps, depth: int) -> Any:
+        """Return what stands for a value in the tree that is encoded."""
+        kind = type(value)
+        if kind in SCALARS:
+            if kind is bytes and len(value) >= INLINE_BYTES:
+                return BytesNode("bytes", self._content(memoryview(value), value, steps, is_ours=True)).content
+            return value
+        if kind is dict or kind is OrderedDict or kind is list or kind is tuple:
+            if depth > VALUE_DEPTH_MAX:
+                reason = f"is nested too deep, or contains itself: {VALUE_DEPTH_MAX} levels are the most"
+                raise KeyValueError(f"{place(steps)} {reason}")
+            return self._container(value, kind, steps, depth)
+        if kind is bytearray:
+            return BytesNode("bytearray", self._content(memoryview(value), value, steps))
+        if kind is memoryview:
+            if value.ndim != 1 or value.format != "B" or not value.contiguous:
+                raise KeyTypeError(f"{place(steps)} is a memoryview of more than bytes: save an array")
+            return BytesNode("memoryview", self._content(value, value, steps))
+        if (is_array := arrays.is_array(value)) or arrays.is_tensor(value):
+            try:
+                make, (holder, view) = arrays.array_source(value) if is_array else arrays.tensor_source(value)
+            except arrays.RefusedError as refused:
+                raise KeyTypeError(f"{place(steps)} {refused}") from None
+            return make(self._content(view, holder, steps, is_array=True))
+        if isinstance(value, os.PathLike):
+            return self._file(os.fspath(value), steps)
+        self._refuse_unstorable(value, steps)
+        return value
+
+    def _container(self, value: Any, kind: type, steps: Steps, depth: int) -> Any:
+        if kind is list or kind is tuple:
+            items = [
+                child if type(child) in _SHORT else self.node(child, (*steps, at), depth + 1)
+                for at, child in enumerate(value)
+            ]
+            return items if kind is list else tuple(items)
+        made = kind()
+        for key, child in value.items():
+            if type(key) not in SCALARS:
+                self._refuse_unstorable(key, (*steps, key))
+            made[key] = child if type(child) in _SHORT else self.node(child, (*steps, key), depth + 1)
+        return made
+
+    def _refuse_unstorable(self, value: Any, steps: Steps) -> None:
+        try:
+            if type(value) in (set, frozenset):
+                CborCodec().encode(value)
+            else:
+                refuse_unstorable(value)
+        except UsageError as error:
+            raise type(error)(place(steps) + str(error).removeprefix("value")) from None
+
+    def _content(
+        self, view: memoryview, holder: Any, steps: Steps, *, is_array: bool = False, is_ours: bool = False
+    ) -> bytes | Chunked:
+        if len(view) < INLINE_BYTES:
+            return bytes(view)
+        return Chunked(self.add(view, holder, steps, is_array=is_array, is_ours=is_ours))
+
+    def add(self, view: memoryview, holder: Any, steps: Steps, *, is_array: bool, is_ours: bool) -> int:
+        """Note long bytes, and return their number. The same memory twice is noted once."""
+        self.held.append(holder)  # so that no address comes twice
+        number = len(self.leaves)
+        address = _address(holder)
+        if address is not None and (known := self._known.setdefault((address, len(view)), number)) != number:
+            return known
+        if self._copy and not is_ours:
+            target = self.buffers.take(len(view))
+            arrays.fill(target, view)
+            view = target
+        self.leaves.append(Leaf(view, is_array, steps))
+        return number
+
+    def _file(self, path: str | bytes, steps: Steps) -> FileNode:
+        if not isinstance(path, str):
+            raise KeyTypeError(f"{place(steps)} is a path of bytes: say it as text")
+        name = os.path.basename(path)
+        if not is_file_name(name):
+            raise KeyValueError(f"{place(steps)} is no file's name that every system has: {name!r:.100}")
+        fs = self._fs
+        try:
+            file = PosixFileSystem().open_read(real_path(path)) if fs is None else fs.open_read(path)
+            with contextlib.closing(file):
+                data = self.buffers.take(file.size())
+                at = 0
+                while at < len(data) and (piece := file.pread(min(_READ_BYTES, len(data) - at), at)):
+                    data[at : at + len(piece)] = piece
+                    at += len(piece)
+        except OSError as error:
+            raise UsageError(f"{place(steps)} is {path}, which can't be read: {error.strerror}") from error
+        return FileNode(name, self._content(data[:at], data, steps, is_ours=True))
+
+
+_SHORT: Final = SCALARS - {bytes}
+
+
+def _address(holder: Any) -> int | None:
+    """Return where the memory begins of which all is looked at, None if that can't be told."""
+    if type(holder) in (bytes, bytearray):
+        return id(holder)
+    if hasattr(holder, "data_ptr"):
+        return int(holder.data_ptr())
+    described = getattr(holder, "__array_interface__", None)
+    return None if described is None else int(described["data"][0])
+
+
+def place(steps: Steps) -> str:
+    """Return the words for a place in a state."""
+    return "state" + "".join(_shown(steps))
+
+
+def _shown(steps: Steps) -> Iterator[str]:
+    for step in steps:
+        text = repr(step)
+        yield f"[{text}]" if len(text) <= _SHOWN_CHARACTERS_MAX else f"[<{type(step).__name__}>]"

@@ -1,0 +1,50 @@
+"""Ranges of objects, read to where they are wanted, or mapped: what a directory can do better than a get.
+
+Whoever has objects of any kind asks here; those that can't are read by `get`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from journalkit.objects.interface import ReadableObjects
+
+
+class FillingObjects(Protocol):
+    """What objects can do besides, if what they lie in can read to a given place."""
+
+    def read_into(self, key: str, start: int, target: memoryview) -> int | None:
+        """Fill memory with an object's bytes from an offset; return how many there were, None if there is no object.
+
+        Raises as `get`.
+        """
+        ...
+
+
+class MappableObjects(Protocol):
+    """What objects can do besides, if they are files that this machine can map."""
+
+    def mapped(self, key: str) -> memoryview | None:
+        """Return an object's bytes as they lie in its file, read when they are looked at; None if there is no object.
+
+        An error of the medium is then no exception but a signal, which ends
+        the process. Raises as `get`, and StorageError where nothing can be mapped.
+        """
+        ...
+
+
+def read_into(objects: ReadableObjects, key: str, start: int, target: memoryview) -> int | None:
+    """Fill memory with an object's bytes from an offset; return how many there were, None if there is no object.
+
+    Raises:
+        UsageError, ArchiveUnavailableError, StorageError: As `ReadableObjects.get`.
+    """
+    fill = getattr(objects, "read_into", None)
+    if fill is not None:
+        filling: FillingObjects = objects  # type: ignore[assignment]  # it has the method that makes it one
+        return filling.read_into(key, start, target)
+    data = objects.get(key, start=start, length=len(target))
+    if data is None:
+        return None
+    target[: len(data)] = data
+    return len(data)
