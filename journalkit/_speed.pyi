@@ -10,6 +10,7 @@ class SegmentFields: ...
 class SuccessionFields: ...
 class LayersFields: ...
 class MemTableFields: ...
+class AttemptsFields: ...
 
 class Lane:
     """A put that is alone: `journalkit/native/lane.c`."""
@@ -25,6 +26,9 @@ def bind(twin: _Function, /) -> _Function:
 
 def bind_pwrite(descriptor: int, /) -> Callable[[bytes | bytearray | memoryview, int], int]:
     """Return `os.pwrite` for one descriptor, which it keeps."""
+
+def bind_sync_data(descriptor: int, /) -> Callable[[], None]:
+    """Return `os.fdatasync` for one descriptor, which it keeps."""
 
 def checksums(data: bytes, seed: int, /) -> tuple[int, int]:
     """Return the CRC32C as it is reckoned here, and by tables."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 __all__ = [
     "IS_COMPILED",
+    "AttemptsFields",
     "LayersFields",
     "LogFields",
     "MemTableFields",
@@ -50,7 +51,14 @@ IS_COMPILED: Final = speed is not None
 
 # Bases whose attributes the extension finds without asking Python; without it they are the instances' own.
 if TYPE_CHECKING:
-    from journalkit._speed import LayersFields, LogFields, MemTableFields, SegmentFields, SuccessionFields
+    from journalkit._speed import (
+        AttemptsFields,
+        LayersFields,
+        LogFields,
+        MemTableFields,
+        SegmentFields,
+        SuccessionFields,
+    )
 elif speed is None:
     LogFields = SegmentFields = SuccessionFields = LayersFields = object
 
@@ -59,9 +67,15 @@ elif speed is None:
 
         __slots__ = ("entries", "last_lsn", "payload_bytes")
 
+    class AttemptsFields:
+        """Likewise, beside a class that has slots."""
+
+        __slots__ = ("failed_errno",)
+
 else:
     LogFields, SegmentFields = speed.LogFields, speed.SegmentFields
     SuccessionFields, LayersFields, MemTableFields = speed.SuccessionFields, speed.LayersFields, speed.MemTableFields
+    AttemptsFields = speed.AttemptsFields
 
 
 def compiled(plain: _Function) -> _Function:

@@ -146,18 +146,18 @@ class DurableEncoder:
     """Encodes the slots of one writer in one segment: the part that changes, at the speed of a commit.
 
     Equal to `DurableSlot.encode`, byte for byte; a test says so. It spares the
-    named packing of the fields that stay the same from commit to commit.
+    named packing of the fields that stay the same from commit to commit: `head`.
     """
 
-    __slots__ = ("_head", "_head_checksum", "_pack")
+    __slots__ = ("_head_checksum", "_pack", "head")
 
     def __init__(self, *, store: bytes, writer: bytes, epoch: int, segment: int) -> None:
         whole = DurableSlot(store, writer, epoch, segment, 0, 0).encode()
-        self._head = whole[: DURABLE.offset_of("end_bytes")]
-        self._head_checksum = checksum(self._head)
+        self.head = whole[: DURABLE.offset_of("end_bytes")]
+        self._head_checksum = checksum(self.head)
         self._pack = struct.Struct("<QQ").pack
 
     def encode(self, end_bytes: int, lsn: int) -> bytes:
         """Return the slot that promises the segment up to `end_bytes` and the log up to `lsn`."""
         tail = self._pack(end_bytes, lsn)
-        return self._head + tail + checksum(tail, self._head_checksum).to_bytes(_CRC_BYTES, "little")
+        return self.head + tail + checksum(tail, self._head_checksum).to_bytes(_CRC_BYTES, "little")

@@ -28,6 +28,9 @@ from journalkit.fs.lock import PosixLock, take_lock
 # One read takes at most about 2 GiB on Linux; asking for less also bounds what is allocated ahead of the read.
 _READ_BYTES_MAX = 1 << 30
 _ZEROS = bytes(1 << 20)
+_SYNC_IS_OURS: Final = sys.platform == "darwin"
+"""Whether making data durable is more than one system call: `_sync`."""
+
 _CANT_ALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -42,8 +45,8 @@ class PosixFile(Handle):
     `pwrite` and `sync_data` are the system calls themselves, bound to the
     descriptor: on the way to an acknowledgement a layer of Python would cost
     more than it tells. They are `os.pwrite(descriptor, data, offset_bytes)`
-    and what `sync` calls, minus the attributes. The compiled path has a
-    `pwrite` of its own that does the same, and knows it when it meets it.
+    and what `sync` calls, minus the attributes. The compiled path has two of
+    its own that do the same, and knows them when it meets them.
     """
 
     pwrite: Callable[[bytes | bytearray | memoryview, int], int]
@@ -51,7 +54,9 @@ class PosixFile(Handle):
 
     def __init__(self, descriptor: Descriptor, path: str) -> None:
         self.pwrite = partial(os.pwrite, descriptor) if speed is None else speed.bind_pwrite(descriptor)
-        self.sync_data = partial(_sync_data, descriptor)
+        self.sync_data = (
+            partial(_sync_data, descriptor) if speed is None or _SYNC_IS_OURS else speed.bind_sync_data(descriptor)
+        )
         super().__init__(descriptor, path)
 
     def pread(self, count_bytes: int, offset_bytes: int) -> bytes:

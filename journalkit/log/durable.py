@@ -49,10 +49,17 @@ class DurableFile:
     def encode(self, segment: int, end_bytes: int, lsn: int) -> bytes:
         """Return what `write` writes, for who has time before the fsync and not behind it."""
         if self._encoder is None or segment != self._segment:
-            store, writer, epoch = self._identity
-            self._encoder = DurableEncoder(store=store, writer=writer, epoch=epoch, segment=segment)
+            self._encoder = self._encoder_of(segment)
             self._segment = segment
         return self._encoder.encode(end_bytes, lsn)
+
+    def head(self, segment: int) -> bytes:
+        """Return what the slots of a segment begin with, for the compiled path, which knows the rest."""
+        return self._encoder_of(segment).head
+
+    def _encoder_of(self, segment: int) -> DurableEncoder:
+        store, writer, epoch = self._identity
+        return DurableEncoder(store=store, writer=writer, epoch=epoch, segment=segment)
 
     def close(self) -> None:
         """Release the descriptor."""

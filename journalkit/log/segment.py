@@ -42,7 +42,8 @@ class SegmentWriter(SegmentFields):
         self.entry = entry
         self.end_bytes = HEADER_BYTES
         self.last_checksum = 0
-        self.sync = SyncAttempts(file).run
+        self.attempts = SyncAttempts(file)
+        self.sync = self.attempts.run
         self.ready_until_bytes = 0
         self.unsure_until_bytes = 0
         self._prepared_bytes = 0

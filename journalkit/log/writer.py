@@ -152,9 +152,13 @@ class LogWriter(LogFields):
         self.single = None
         return lsn
 
-    def resume_single(self, failure: OSError | None) -> int:
-        """Carry on a record that the compiled path has begun, whose write came to `failure`. As `write_single`."""
+    def resume_single(self, failure: OSError | None, is_written: bool) -> int:
+        """Carry on a record that the compiled path has begun, whose write came to `failure`. As `write_single`.
+
+        If it is written and was to be durable it is synced again, which says whether the first time failed.
+        """
         group = self._as_group(self.single)
+        group.written = is_written
         if failure is not None:
             self._refuse(self.segments.position.active, group, failure)
         return self._outcome(group)

@@ -15,11 +15,12 @@
 static PyMemberDef of_log[] = {
     OBJECT("single", LOG_SINGLE), OBJECT("group", LOG_GROUP), OBJECT("failed", LOG_FAILED),
     NUMBER("last_lsn", T_ULONGLONG, LOG_LAST_LSN), NUMBER("durable_lsn", T_ULONGLONG, LOG_DURABLE_LSN),
-    NUMBER("groups", T_LONGLONG, LOG_GROUPS), NUMBER("bytes_appended", T_LONGLONG, LOG_BYTES_APPENDED), END,
+    NUMBER("groups", T_LONGLONG, LOG_GROUPS), NUMBER("bytes_appended", T_LONGLONG, LOG_BYTES_APPENDED),
+    NUMBER("syncs", T_LONGLONG, LOG_SYNCS), END,
 };
 
 static PyMemberDef of_segment[] = {
-    OBJECT("file", SEGMENT_FILE), OBJECT("entry", SEGMENT_ENTRY),
+    OBJECT("file", SEGMENT_FILE), OBJECT("entry", SEGMENT_ENTRY), OBJECT("attempts", SEGMENT_ATTEMPTS),
     NUMBER("end_bytes", T_LONGLONG, SEGMENT_END), NUMBER("ready_until_bytes", T_LONGLONG, SEGMENT_READY_UNTIL),
     NUMBER("unsure_until_bytes", T_LONGLONG, SEGMENT_UNSURE_UNTIL),
     NUMBER("last_checksum", T_LONGLONG, SEGMENT_LAST_CHECKSUM), END,
@@ -39,11 +40,15 @@ static PyMemberDef of_memtable[] = {
     NUMBER("payload_bytes", T_LONGLONG, MEMTABLE_PAYLOAD_BYTES), END,
 };
 
-static PyMemberDef *const members[FIELDS_TYPES] = {of_log, of_segment, of_succession, of_layers, of_memtable};
+static PyMemberDef of_attempts[] = {NUMBER("failed_errno", T_LONGLONG, ATTEMPTS_FAILED_ERRNO), END};
+
+static PyMemberDef *const members[FIELDS_TYPES] = {
+    of_log, of_segment, of_succession, of_layers, of_memtable, of_attempts,
+};
 static const char *const names[FIELDS_TYPES] = {
     "journalkit._speed.LogFields", "journalkit._speed.SegmentFields",
     "journalkit._speed.SuccessionFields", "journalkit._speed.LayersFields",
-    "journalkit._speed.MemTableFields",
+    "journalkit._speed.MemTableFields", "journalkit._speed.AttemptsFields",
 };
 static PyObject *types[FIELDS_TYPES];
 

@@ -1,13 +1,14 @@
-/* The lane: a put that is alone, needs no fsync and meets nothing out of the ordinary, from key and value to its LSN.
+/* The lane: a put that is alone and meets nothing out of the ordinary, from key and value to its LSN, durable or not.
 
    It is what `Store.put`, `Log.append`, `LogWriter.write_single` and `Layers.apply_one` do for such a record, and
-   tests/unit/store/test_lane.py holds it to them. At anything else it returns 0 with nothing done, and they do it.
+   tests/unit/store/test_lane.py holds it to them. At anything else it returns None with nothing done, and they do it.
 
    Nobody interrupts it: the interpreter delivers signals and other threads' exceptions between instructions of Python,
    and here are none, from the check that nobody leads to the record's end. The log's leadership is held all the same,
    since the write lets other threads run. `writer.single` is this lane from the moment at which the record has an
    LSN: whoever finds it there can take it apart, as the tuple that `write_single` notes. If the write fails the
-   record is carried on by `LogWriter.resume_single`, in Python, with leadership held.
+   record is carried on by `LogWriter.resume_single`, in Python, with leadership held. That an fsync failed is noted in
+   its `SyncAttempts` before anything of Python runs, so no later one is believed.
 
    Between taking the leadership and giving it back nothing is allocated that the cyclic collector tracks: a collection
    runs finalizers, and one that writes to this store would wait for itself. */
@@ -19,10 +20,11 @@
 #include <structmember.h>
 #include <time.h>
 
-/* What it was given, all kept as long as it lives; then what is under way. */
+/* What it was given, all kept as long as it lives; then what is under way. DURABLE is None if nobody waits for an
+   fsync. */
 enum {
     LOG, WRITER, SEGMENTS, LAYERS, QUEUE, ACQUIRE, AT_ONCE, RELEASE, IS_CHANGING, STR_KEYS, BYTE_KEYS, INT_KEYS, ENCODE,
-    KEY, VALUE, OBJECTS,
+    DURABLE, KEY, VALUE, OBJECTS,
 };
 
 #define SHORT_BYTES 1024
@@ -34,13 +36,8 @@ typedef struct {
     uint64_t lsn, durable_lsn;
     int64_t time_us, start_bytes;
     uint32_t salt;
+    SlotHead slot;
 } Lane;
-
-static PyObject *name_pwrite, *name_active, *name_salt;
-
-static int64_t *numbers(PyObject *fields) { return ((Fields *)fields)->numbers; }
-
-static PyObject **objects(PyObject *fields) { return ((Fields *)fields)->objects; }
 
 /* Whether a call without arguments says yes; -1 with an exception. */
 static int says(PyObject *function) {
@@ -81,15 +78,15 @@ static bool drop_hot(const Lane *lane, PyObject *key) {
    that is for Python to do, from the beginning. */
 static bool apply(const Lane *lane, PyObject *key, size_t payload_bytes) {
     PyObject *layers = lane->objects[LAYERS];
-    if (says(lane->objects[IS_CHANGING]) != 0 || is_none(objects(layers)[LAYERS_UNFOLDED_SINCE]))
+    if (says(lane->objects[IS_CHANGING]) != 0 || is_none(objects_of(layers)[LAYERS_UNFOLDED_SINCE]))
         return false;
-    PyObject *active = objects(layers)[LAYERS_ACTIVE];
-    if (!has_fields(active, OF_MEMTABLE) || !PyDict_CheckExact(objects(active)[MEMTABLE_ENTRIES])
+    PyObject *active = objects_of(layers)[LAYERS_ACTIVE];
+    if (!has_fields(active, OF_MEMTABLE) || !PyDict_CheckExact(objects_of(active)[MEMTABLE_ENTRIES])
         || !drop_hot(lane, key)
-        || PyDict_SetItem(objects(active)[MEMTABLE_ENTRIES], lane->objects[KEY], lane->objects[VALUE]) < 0)
+        || PyDict_SetItem(objects_of(active)[MEMTABLE_ENTRIES], lane->objects[KEY], lane->objects[VALUE]) < 0)
         return false;
-    numbers(active)[MEMTABLE_LAST_LSN] = (int64_t)lane->lsn;
-    numbers(active)[MEMTABLE_PAYLOAD_BYTES] += (int64_t)payload_bytes;
+    numbers_of(active)[MEMTABLE_LAST_LSN] = (int64_t)lane->lsn;
+    numbers_of(active)[MEMTABLE_PAYLOAD_BYTES] += (int64_t)payload_bytes;
     return true;
 }
 
@@ -98,8 +95,8 @@ static void forget(Lane *lane) {
     Py_CLEAR(lane->objects[VALUE]);
 }
 
-/* Carry the record on in Python, still leading; `error` is the write's errno, 0 if it succeeded. */
-static PyObject *resume(const Lane *lane, int error) {
+/* Carry the record on in Python, still leading; `error` is the write's errno, 0 if it succeeded or was short. */
+static PyObject *resume(const Lane *lane, int error, bool is_written) {
     PyErr_Clear();
     PyObject *failure = Py_NewRef(Py_None), *lsn = NULL;
     if (error) {
@@ -108,7 +105,8 @@ static PyObject *resume(const Lane *lane, int error) {
     }
     PyObject *me = PyLong_FromUnsignedLong(PyThread_get_thread_ident()), *nobody = PyLong_FromLong(0);
     if (failure && me && nobody && PyObject_SetAttrString(lane->objects[LOG], "_leader", me) == 0) {
-        lsn = PyObject_CallMethod(lane->objects[WRITER], "resume_single", "O", failure);
+        lsn = PyObject_CallMethod(lane->objects[WRITER], "resume_single", "OO", failure,
+                                  is_written ? Py_True : Py_False);
         PyObject *kind, *value, *trace;
         PyErr_Fetch(&kind, &value, &trace);
         PyObject_SetAttrString(lane->objects[LOG], "_leader", nobody);
@@ -120,29 +118,42 @@ static PyObject *resume(const Lane *lane, int error) {
     return lsn;
 }
 
-/* The record is placed: write it, make it visible, note that it is done. */
-static PyObject *carry_out(Lane *lane, PyObject *key, PyObject *segment, int descriptor, PyObject *lsn) {
-    PyObject *writer = lane->objects[WRITER];
+/* The record is placed: write it, have it durable if it has to be, make it visible, note that it is done. */
+static PyObject *carry_out(Lane *lane, PyObject *key, const Target *target, PyObject *lsn) {
+    PyObject *writer = lane->objects[WRITER], *segment = target->segment;
+    bool is_durable = target->slot_descriptor >= 0;
     size_t payload_bytes = payload_bytes_of(lane->objects[KEY], lane->objects[VALUE]);
     size_t size = FRAME_HEADER_BYTES + payload_bytes;
     unsigned char short_frame[SHORT_BYTES], *frame = size <= SHORT_BYTES ? short_frame : PyMem_Malloc(size);
     if (!frame)
-        return resume(lane, 0);
+        return resume(lane, 0, false);
     uint32_t sum;
     frame_of(lane, frame, payload_bytes, &sum);
-    ssize_t taken = write_at(descriptor, frame, size, lane->start_bytes);
-    int error = taken < 0 ? errno : 0;
+    Write write = {.data = frame, .size = size, .offset_bytes = lane->start_bytes};
+    unsigned char slot[SLOT_BYTES];
+    if (is_durable) {
+        slot_of(slot, &lane->slot, (uint64_t)lane->start_bytes + size, lane->lsn);
+        write.slot = slot;
+    }
+    Written outcome = write_record(&write, target->descriptor, target->slot_descriptor);
     if (frame != short_frame)
         PyMem_Free(frame);
-    if (taken != (ssize_t)size || !apply(lane, key, payload_bytes))
-        return resume(lane, error);
-    numbers(segment)[SEGMENT_LAST_CHECKSUM] = sum;
-    numbers(segment)[SEGMENT_END] += (int64_t)size;
-    numbers(writer)[LOG_LAST_LSN] = (int64_t)lane->lsn;
-    numbers(writer)[LOG_GROUPS]++;
-    numbers(writer)[LOG_BYTES_APPENDED] += (int64_t)size;
-    PyObject *done = objects(writer)[LOG_SINGLE];
-    objects(writer)[LOG_SINGLE] = Py_NewRef(Py_None);
+    if (outcome.sync_errno)
+        numbers_of(objects_of(segment)[SEGMENT_ATTEMPTS])[ATTEMPTS_FAILED_ERRNO] = outcome.sync_errno;
+    bool is_written = outcome.taken == (ssize_t)size;
+    if (!is_written || outcome.sync_errno || outcome.slot_errno || !apply(lane, key, payload_bytes))
+        return resume(lane, outcome.write_errno, is_written);
+    numbers_of(segment)[SEGMENT_LAST_CHECKSUM] = sum;
+    numbers_of(segment)[SEGMENT_END] += (int64_t)size;
+    numbers_of(writer)[LOG_LAST_LSN] = (int64_t)lane->lsn;
+    if (is_durable) {
+        numbers_of(writer)[LOG_DURABLE_LSN] = (int64_t)lane->lsn;
+        numbers_of(writer)[LOG_SYNCS]++;
+    }
+    numbers_of(writer)[LOG_GROUPS]++;
+    numbers_of(writer)[LOG_BYTES_APPENDED] += (int64_t)size;
+    PyObject *done = objects_of(writer)[LOG_SINGLE];
+    objects_of(writer)[LOG_SINGLE] = Py_NewRef(Py_None);
     Py_XDECREF(done);
     return Py_NewRef(lsn);
 }
@@ -160,19 +171,19 @@ static void give_leadership_back(const Lane *lane) {
     Py_XDECREF(PyObject_CallNoArgs(lane->objects[RELEASE]));
 }
 
-/* Lead for this one record. `segment` and its descriptor are held by the caller. */
-static PyObject *lead(Lane *lane, PyObject *key, PyObject *segment, int descriptor, PyObject *lsn) {
+/* Lead for this one record. */
+static PyObject *lead(Lane *lane, PyObject *key, const Target *target, PyObject *lsn) {
     PyObject *writer = lane->objects[WRITER];
-    PyObject *nothing = objects(writer)[LOG_SINGLE];
-    objects(writer)[LOG_SINGLE] = Py_NewRef((PyObject *)lane);
+    PyObject *nothing = objects_of(writer)[LOG_SINGLE];
+    objects_of(writer)[LOG_SINGLE] = Py_NewRef((PyObject *)lane);
     Py_XDECREF(nothing);
     size_t size = FRAME_HEADER_BYTES + payload_bytes_of(lane->objects[KEY], lane->objects[VALUE]);
-    numbers(segment)[SEGMENT_UNSURE_UNTIL] = lane->start_bytes + (int64_t)size;
-    PyObject *outcome = carry_out(lane, key, segment, descriptor, lsn);
+    numbers_of(target->segment)[SEGMENT_UNSURE_UNTIL] = lane->start_bytes + (int64_t)size;
+    PyObject *outcome = carry_out(lane, key, target, lsn);
     PyObject *kind, *value, *trace;
     PyErr_Fetch(&kind, &value, &trace);
     /* An interrupted record is somebody else's now, and what it is made of with it. */
-    if (objects(writer)[LOG_SINGLE] != (PyObject *)lane)
+    if (objects_of(writer)[LOG_SINGLE] != (PyObject *)lane)
         forget(lane);
     give_leadership_back(lane);
     PyErr_Restore(kind, value, trace);
@@ -199,47 +210,45 @@ static PyObject *hand_over(const Lane *lane, PyObject *outcome) {
     return outcome;
 }
 
+/* Whether all is ordinary and nobody else is here, asked with the leadership in hand. */
+static bool is_ordinary(const Lane *lane, const Target *target, int64_t end) {
+    PyObject *writer = lane->objects[WRITER], *segments = lane->objects[SEGMENTS];
+    return PyObject_Size(lane->objects[QUEUE]) == 0 && is_current(target, segments, &lane->slot)
+        && is_none(objects_of(segments)[SUCCESSION_ROTATION])
+        && is_none(objects_of(writer)[LOG_SINGLE]) && is_none(objects_of(writer)[LOG_GROUP])
+        && is_none(objects_of(writer)[LOG_FAILED])
+        && !is_none(objects_of(lane->objects[LAYERS])[LAYERS_UNFOLDED_SINCE])
+        && end <= numbers_of(target->segment)[SEGMENT_READY_UNTIL]
+        && numbers_of(target->segment)[SEGMENT_END] < numbers_of(segments)[SUCCESSION_ROTATE_AT];
+}
+
 /* Give the record its place if all is ordinary, and carry it out. Py_None if not. */
 static PyObject *place(Lane *lane, PyObject *key, PyObject *encoded_key, PyObject *encoded) {
-    PyObject *writer = lane->objects[WRITER], *segments = lane->objects[SEGMENTS];
-    PyObject *outcome = NULL, *function = NULL, *salt = NULL, *lsn = NULL;
+    PyObject *writer = lane->objects[WRITER], *outcome = NULL, *lsn = NULL;
+    Target target;
     bool leads = false;
-    PyObject *position = objects(segments)[SUCCESSION_POSITION], *segment = PyObject_GetAttr(position, name_active);
-    if (!has_fields(segment, OF_SEGMENT))
+    if (!find_target(&target, lane->objects[LOG], lane->objects[SEGMENTS], lane->objects[DURABLE], &lane->slot))
         goto unlike;
-    /* For each record anew: a closed file has another one. */
-    function = PyObject_GetAttr(objects(segment)[SEGMENT_FILE], name_pwrite);
-    PyObject *descriptor = function ? descriptor_behind(function) : NULL;
-    salt = descriptor ? PyObject_GetAttr(objects(segment)[SEGMENT_ENTRY], name_salt) : NULL;
-    if (!salt)
-        goto unlike;
-    /* Now that nothing more is asked of Python: is all ordinary, and nobody else here? */
+    /* Now that nothing more is asked of Python. */
     leads = take_leadership(lane);
-    if (!leads || PyObject_Size(lane->objects[QUEUE]) != 0
-        || objects(segments)[SUCCESSION_POSITION] != position || !is_none(objects(segments)[SUCCESSION_ROTATION])
-        || !is_none(objects(writer)[LOG_SINGLE]) || !is_none(objects(writer)[LOG_GROUP])
-        || !is_none(objects(writer)[LOG_FAILED])
-        || is_none(objects(lane->objects[LAYERS])[LAYERS_UNFOLDED_SINCE]))
+    int64_t start = numbers_of(target.segment)[SEGMENT_END];
+    if (!leads
+        || !is_ordinary(lane, &target, start + FRAME_HEADER_BYTES + (int64_t)payload_bytes_of(encoded_key, encoded)))
         goto unlike;
-    int64_t start = numbers(segment)[SEGMENT_END];
-    int64_t end = start + FRAME_HEADER_BYTES + (int64_t)payload_bytes_of(encoded_key, encoded);
-    if (end > numbers(segment)[SEGMENT_READY_UNTIL] || start >= numbers(segments)[SUCCESSION_ROTATE_AT])
-        goto unlike;
-    uint64_t last_lsn = (uint64_t)numbers(writer)[LOG_LAST_LSN];
-    lane->salt = (uint32_t)PyLong_AsUnsignedLongLong(salt);
-    int number = (int)PyLong_AsLong(descriptor);
+    uint64_t last_lsn = (uint64_t)numbers_of(writer)[LOG_LAST_LSN];
     lsn = PyLong_FromUnsignedLongLong(last_lsn + 1);
     struct timespec now;
     if (PyErr_Occurred() || !lsn || last_lsn == UINT64_MAX || clock_gettime(CLOCK_REALTIME, &now) != 0)
         goto unlike;
+    lane->salt = target.salt;
     lane->lsn = last_lsn + 1;
-    lane->durable_lsn = (uint64_t)numbers(writer)[LOG_DURABLE_LSN];
+    lane->durable_lsn = (uint64_t)numbers_of(writer)[LOG_DURABLE_LSN];
     lane->time_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     lane->start_bytes = start;
     forget(lane);
     lane->objects[KEY] = Py_NewRef(encoded_key);
     lane->objects[VALUE] = Py_NewRef(encoded);
-    outcome = hand_over(lane, lead(lane, key, segment, number, lsn));
+    outcome = hand_over(lane, lead(lane, key, &target, lsn));
     goto done;
 unlike:
     if (leads)
@@ -248,9 +257,7 @@ unlike:
         outcome = Py_NewRef(Py_None);
 done:
     Py_XDECREF(lsn);
-    Py_XDECREF(salt);
-    Py_XDECREF(function);
-    Py_XDECREF(segment);
+    let_go(&target);
     return outcome;
 }
 
@@ -290,24 +297,27 @@ static PyObject *iterate(PyObject *self) {
         char *at = PyBytes_AsString(frame);
         uint32_t sum;
         frame_of(lane, (unsigned char *)at, payload_bytes, &sum);
+        PyObject *durable = lane->objects[DURABLE] != Py_None ? Py_True : Py_False;
         note = Py_BuildValue("(y#i((OO))ONLK)", at + FRAME_HEADER_BYTES, (Py_ssize_t)payload_bytes, KIND_BATCH, key,
-                             value, Py_False, frame, (long long)lane->start_bytes, (unsigned long long)lane->lsn);
+                             value, durable, frame, (long long)lane->start_bytes, (unsigned long long)lane->lsn);
     }
     PyObject *iterator = note ? PyObject_GetIter(note) : NULL;
     Py_XDECREF(note);
     return iterator;
 }
 
-/* Lane(log, writer, segments, layers, queue, leadership, layers_lock, str_keys, byte_keys, int_keys, codec) */
+/* Lane(log, writer, segments, layers, queue, leadership, layers_lock, str_keys, byte_keys, int_keys, codec, durable) */
 static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(named)) {
     Lane *lane = (Lane *)self;
     PyObject *log, *writer, *segments, *layers, *queue, *leadership, *lock, *str_keys, *byte_keys, *int_keys, *codec;
+    PyObject *durable;
     if (lane->objects[LOG]) {
         PyErr_SetString(PyExc_TypeError, "a lane is made once");
         return -1;
     }
-    if (!PyArg_ParseTuple(arguments, "OOOOOOOO!O!O!O", &log, &writer, &segments, &layers, &queue, &leadership, &lock,
-                          &PyDict_Type, &str_keys, &PyDict_Type, &byte_keys, &PyDict_Type, &int_keys, &codec))
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO!O!O!OO", &log, &writer, &segments, &layers, &queue, &leadership, &lock,
+                          &PyDict_Type, &str_keys, &PyDict_Type, &byte_keys, &PyDict_Type, &int_keys, &codec,
+                          &durable))
         return -1;
     if (!has_fields(writer, OF_LOG) || !has_fields(segments, OF_SUCCESSION) || !has_fields(layers, OF_LAYERS)) {
         PyErr_SetString(PyExc_TypeError, "these have no fields");
@@ -319,7 +329,7 @@ static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(n
         [AT_ONCE] = PyTuple_Pack(1, Py_False), [RELEASE] = PyObject_GetAttrString(leadership, "release"),
         [IS_CHANGING] = PyObject_GetAttrString(lock, "locked"), [STR_KEYS] = Py_NewRef(str_keys),
         [BYTE_KEYS] = Py_NewRef(byte_keys), [INT_KEYS] = Py_NewRef(int_keys),
-        [ENCODE] = PyObject_GetAttrString(codec, "encode"),
+        [ENCODE] = PyObject_GetAttrString(codec, "encode"), [DURABLE] = Py_NewRef(durable),
     };
     memcpy(lane->objects, given, sizeof given);
     lane->form = form_of(codec);
@@ -364,12 +374,8 @@ int add_lane_type(PyObject *module) {
     static PyType_Spec spec = {
         "journalkit._speed.Lane", sizeof(Lane), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots,
     };
-    static const struct { PyObject **name; const char *text; } names[] = {
-        {&name_pwrite, "pwrite"}, {&name_active, "active"}, {&name_salt, "salt"},
-    };
-    for (size_t at = 0; at < sizeof names / sizeof *names; at++)
-        if (!(*names[at].name = PyUnicode_InternFromString(names[at].text)))
-            return -1;
+    if (add_target_names() < 0)
+        return -1;
     PyObject *type = PyType_FromSpec(&spec);
     int failed = type ? PyModule_AddObjectRef(module, "Lane", type) : -1;
     Py_XDECREF(type);

@@ -76,30 +76,78 @@ extern PyMethodDef key_functions[], value_functions[], cbor_functions[], frame_f
 /* And what has no twin. */
 extern PyMethodDef checksum_functions[];
 
-/* posix.c: write without the interpreter's lock. `descriptor_behind`: what `pwrite` made there writes to, borrowed;
-   NULL for any other function. */
-ssize_t write_at(int descriptor, const void *data, size_t size, int64_t offset_bytes);
-PyObject *descriptor_behind(PyObject *function);
+/* posix.c: what is written, and whether it is made durable, without the interpreter's lock. */
+typedef struct {
+    const void *data;
+    size_t size;
+    int64_t offset_bytes;
+    const void *slot; /* NULL if nothing has to be durable; SLOT_BYTES else */
+} Write;
+
+/* How far it came, and the errno of what failed; 0 if nothing did. */
+typedef struct {
+    ssize_t taken;
+    int write_errno, sync_errno, slot_errno;
+} Written;
+
+Written write_record(const Write *write, int descriptor, int slot_descriptor);
+
+/* What a function made in posix.c is bound to, borrowed; NULL for any other function. */
+PyObject *written_to_by(PyObject *pwrite);
+PyObject *synced_by(PyObject *sync_data);
 extern PyMethodDef posix_functions[];
+
+/* target.c: where a record goes. The slot's numbers: format/segment.py. */
+#define SLOT_BYTES 76
+#define SLOT_HEAD_BYTES 56
+
+/* All but the end of the durable slots in one segment. */
+typedef struct {
+    unsigned char head[SLOT_HEAD_BYTES];
+    uint32_t head_checksum;
+    uint64_t segment; /* 0 until there is one */
+} SlotHead;
+
+typedef struct {
+    PyObject *position, *segment, *pwrite, *slot_pwrite;
+    int descriptor, slot_descriptor; /* slot_descriptor: -1 if nobody waits for an fsync */
+    uint32_t salt;
+    uint64_t number;
+} Target;
+
+/* Find where the next record goes; false, maybe with an exception, if that is out of the ordinary. Runs Python. `durable`
+   is None if nobody waits for an fsync. Whatever it says, `let_go` follows. */
+bool find_target(Target *target, PyObject *log, PyObject *segments, PyObject *durable, SlotHead *slot);
+void let_go(Target *target);
+
+/* Whether that is still where it goes. */
+bool is_current(const Target *target, PyObject *segments, const SlotHead *slot);
+void slot_of(unsigned char *at, const SlotHead *slot, uint64_t end_bytes, uint64_t lsn);
+int add_target_names(void);
 
 /* fields.c: what the lane reads and writes of objects that belong to Python. One layout serves all. */
 typedef struct {
     PyObject_HEAD
     PyObject *objects[3];
-    int64_t numbers[4];
+    int64_t numbers[5];
 } Fields;
 
 enum { LOG_SINGLE, LOG_GROUP, LOG_FAILED };
-enum { LOG_LAST_LSN, LOG_DURABLE_LSN, LOG_GROUPS, LOG_BYTES_APPENDED };
-enum { SEGMENT_FILE, SEGMENT_ENTRY };
+enum { LOG_LAST_LSN, LOG_DURABLE_LSN, LOG_GROUPS, LOG_BYTES_APPENDED, LOG_SYNCS };
+enum { SEGMENT_FILE, SEGMENT_ENTRY, SEGMENT_ATTEMPTS };
 enum { SEGMENT_END, SEGMENT_READY_UNTIL, SEGMENT_UNSURE_UNTIL, SEGMENT_LAST_CHECKSUM };
+enum { ATTEMPTS_FAILED_ERRNO };
 enum { SUCCESSION_POSITION, SUCCESSION_ROTATION };
 enum { SUCCESSION_ROTATE_AT };
 enum { LAYERS_ACTIVE, LAYERS_UNFOLDED_SINCE };
 enum { MEMTABLE_ENTRIES };
 enum { MEMTABLE_LAST_LSN, MEMTABLE_PAYLOAD_BYTES };
 
-typedef enum { OF_LOG, OF_SEGMENT, OF_SUCCESSION, OF_LAYERS, OF_MEMTABLE, FIELDS_TYPES } FieldsType;
+typedef enum { OF_LOG, OF_SEGMENT, OF_SUCCESSION, OF_LAYERS, OF_MEMTABLE, OF_ATTEMPTS, FIELDS_TYPES } FieldsType;
+
+static inline int64_t *numbers_of(PyObject *fields) { return ((Fields *)fields)->numbers; }
+
+static inline PyObject **objects_of(PyObject *fields) { return ((Fields *)fields)->objects; }
 
 int add_fields_types(PyObject *module);
 bool has_fields(PyObject *object, FieldsType type);

@@ -20,8 +20,10 @@ from journalkit.types import Key, Lsn, Value
 PutAlone = Callable[[Key, Value], "Lsn | None"]
 
 
-def lane_of(log: Log, layers: Layers, codec: Codec, clock: Clock) -> PutAlone | None:
-    """Return what puts a record that is alone and waits for no fsync, and returns None if it isn't such a one.
+def lane_of(log: Log, layers: Layers, codec: Codec, clock: Clock, *, durable: bool) -> PutAlone | None:
+    """Return what puts a record that is alone, and returns None, with nothing done, if it isn't such a one.
+
+    `durable` says whether it waits for an fsync.
 
     None if there is no such way: without the extension, and for clocks and locks that aren't the system's.
     """
@@ -29,6 +31,7 @@ def lane_of(log: Log, layers: Layers, codec: Codec, clock: Clock) -> PutAlone | 
     if speed is None or type(clock) is not SystemClock or {type(leadership), type(lock)} != {LockType}:
         return None
     writer = log._writer
+    slot = writer._durable if durable else None
     dicts = hot.str_keys, hot.byte_keys, hot.int_keys
-    lane = speed.Lane(log, writer, writer.segments, layers, log._queue, leadership, lock, *dicts, codec)
+    lane = speed.Lane(log, writer, writer.segments, layers, log._queue, leadership, lock, *dicts, codec, slot)
     return cast("PutAlone", lane.put)

@@ -71,7 +71,9 @@ class Store(Handle, PointReads, AtomicUpdates):
         self._transactions: dict[int, ref[Transaction]] = {}
         super().__init__(name, engine.options, writing.opened if writing else None, opened_at)
         self._put_alone = (
-            lane_of(self._log, engine.layers, codec, engine.clock) if self._log and not self._default_durable else None
+            lane_of(self._log, engine.layers, codec, engine.clock, durable=self._default_durable)
+            if self._log is not None
+            else None
         )
         if writing:
             self._rests.append(writing.compactor.rest)

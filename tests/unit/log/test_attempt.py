@@ -45,6 +45,19 @@ def test_a_sync_after_a_failed_one_fails_without_asking_the_kernel() -> None:
     assert file.synced == 1
 
 
+def test_a_sync_after_one_that_failed_on_the_compiled_path_fails_likewise() -> None:
+    """It is noted by its number; who asks is told as if it had failed here."""
+    file = File()
+    attempts = SyncAttempts(file)  # type: ignore[arg-type]
+    attempts.run()
+    attempts.failed_errno = errno.EIO
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"an earlier fsync of this file failed \(Input/output error\)") as failed:
+            attempts.run()
+        assert failed.value.errno == errno.EIO
+    assert file.synced == 1
+
+
 def test_a_sync_that_was_cut_short_inside_counts_as_failed() -> None:
     """Nobody knows what it did."""
     file = File()

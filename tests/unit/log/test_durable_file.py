@@ -46,3 +46,14 @@ def test_a_longer_file_promises_nothing() -> None:
     opened(fs).write(1, 500, 7)
     fs.open_write("/durable").pwrite(b"x", DURABLE.size)
     assert read_durable(fs, "/") is None
+
+
+def test_the_head_of_a_segments_slots_is_what_they_have_in_common() -> None:
+    """The compiled path puts the rest behind it, whatever segment this one is at."""
+    durable = opened(MemoryFileSystem())
+    durable.write(1, 500, 7)
+    for segment in (1, 2):
+        assert durable.encode(segment, 600, 8).startswith(durable.head(segment))
+        assert durable.encode(segment, 700, 9).startswith(durable.head(segment))
+    assert durable.head(1) != durable.head(2)
+    durable.close()

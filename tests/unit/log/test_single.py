@@ -95,8 +95,13 @@ def test_an_interrupted_single_record_is_carried_on_by_the_next_leader(bench: Ma
     assert log.check(disk.crash("none")) == [(1, b"first"), (2, b"second")]
 
 
-@pytest.mark.parametrize("failure", [None, OSError(errno.EIO, "torn"), OSError(errno.ENOSPC, "no room")])
-def test_what_the_compiled_path_has_begun_is_carried_on(bench: Maker, failure: OSError | None) -> None:
+@pytest.mark.parametrize(
+    ("failure", "is_written"),
+    [(None, False), (None, True), (OSError(errno.EIO, "torn"), False), (OSError(errno.ENOSPC, "no room"), False)],
+)
+def test_what_the_compiled_path_has_begun_is_carried_on(
+    bench: Maker, failure: OSError | None, is_written: bool
+) -> None:
     """It notes the record before its write; from there on this is what `write_single` does itself."""
     disk = SimulatedDisk()
     log = bench(fs=disk)
@@ -105,17 +110,34 @@ def test_what_the_compiled_path_has_begun_is_carried_on(bench: Maker, failure: O
     data, checksum = encode_with_checksum(b"begun", 1, 7, 0, Kind.RECORD, active.entry.salt, active.end_bytes)
     writer.single = iter((b"begun", Kind.RECORD, (), False, data, active.end_bytes, 1))
     active.unsure_until_bytes = active.end_bytes + len(data)
+    if is_written:
+        active.file.pwrite(data, active.end_bytes)
     if failure is None:
-        assert writer.resume_single(None) == 1
+        assert writer.resume_single(None, is_written) == 1
         assert active.last_checksum == checksum
         assert log.put(b"next", durable=True) == 2
         assert log.check(disk.crash("none")) == [(1, b"begun"), (2, b"next")]
     elif failure.errno == errno.ENOSPC:
         with pytest.raises(StoreFullError):
-            writer.resume_single(failure)
+            writer.resume_single(failure, False)
         assert log.put(b"next", durable=True) == 1
         assert log.check(disk.crash("none")) == [(1, b"next")]
     else:
         with pytest.raises(StorageError):
-            writer.resume_single(failure)
+            writer.resume_single(failure, False)
         assert log.log.failure is not None
+
+
+def test_a_record_whose_fsync_failed_on_the_compiled_path_is_refused(bench: Maker) -> None:
+    """It was written; the kernel would sync it now and say 0, and that would be a lie."""
+    log = bench(fs=SimulatedDisk())
+    writer = log.log._writer
+    active = writer.segments.position.active
+    data, _ = encode_with_checksum(b"begun", 1, 7, 0, Kind.RECORD, active.entry.salt, active.end_bytes)
+    active.file.pwrite(data, active.end_bytes)
+    writer.single = iter((b"begun", Kind.RECORD, (), True, data, active.end_bytes, 1))
+    active.attempts.failed_errno = errno.EIO
+    with pytest.raises(StorageError, match="could not be synced"):
+        writer.resume_single(None, True)
+    assert log.log.failure is not None
+    assert log.log.durable_lsn == 0

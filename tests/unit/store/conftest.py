@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import journalkit
 from journalkit.errors import JournalError
+from journalkit.fs.posix import PosixFileSystem
+from journalkit.log.durable import read_durable
 from journalkit.store.compactor import Compactor
 from journalkit.store.outside import Outside
 from journalkit.testing import SimulatedClock, SimulatedDisk
@@ -71,3 +74,40 @@ def in_thread() -> Callable[[Callable[[], Any]], Any]:
             return pool.submit(function).result(timeout=10)
 
     return run
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a store on the real file system is."""
+    return str(tmp_path / "store")
+
+
+@pytest.fixture(params=["never", "always"])
+def sync(request: pytest.FixtureRequest) -> str:
+    """What every put waits for."""
+    return str(request.param)
+
+
+@pytest.fixture
+def opened() -> Callable[..., Any]:
+    """Open a store whose puts take the lane."""
+
+    def open_store(path: str, sync: str = "never", **options: Any) -> Any:
+        store: Any = journalkit.open(path, sync=sync, compaction="manual", **options)
+        assert store._put_alone is not None
+        store.put("first", 0)  # what the memtable was empty before is Python's
+        return store
+
+    return open_store
+
+
+@pytest.fixture
+def slot_of() -> Callable[..., Any]:
+    """Return what a store's durable slot says."""
+
+    def read(store: Any) -> tuple[int, int, int]:
+        slot = read_durable(PosixFileSystem(), store.path)
+        assert slot is not None
+        return slot.segment, slot.end_bytes, slot.lsn
+
+    return read

@@ -6,13 +6,11 @@ On real files, because it knows no others. Skipped where the extension isn't use
 from __future__ import annotations
 
 import gc
-import os
 import random
-import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,21 +23,9 @@ from journalkit.format.frame import HEADER_BYTES, encode_with_checksum
 from journalkit.format.keys import encode_key
 from journalkit.fs.posix import PosixFileSystem
 
+Maker = Callable[..., Any]
+
 pytestmark = pytest.mark.skipif(not compiled.IS_COMPILED, reason="the extension isn't here, or JOURNALKIT_PURE is set")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """Where the store is."""
-    return str(tmp_path / "store")
-
-
-def opened(path: str, **options: Any) -> Any:
-    """Open a store whose puts take the lane."""
-    store: Any = journalkit.open(path, **{"sync": "never", "compaction": "manual", **options})
-    assert store._put_alone is not None
-    store.put("first", 0)  # what the memtable was empty before is Python's
-    return store
 
 
 def play(store: Any, seed: int) -> list[object]:
@@ -72,13 +58,18 @@ def play(store: Any, seed: int) -> list[object]:
 
 
 @pytest.mark.parametrize(("seed", "codec"), [(1, None), (2, None), (3, "msgpack")])
-def test_a_store_with_a_lane_is_one_without(tmp_path: Path, seed: int, codec: str | None) -> None:
+def test_a_store_with_a_lane_is_one_without(
+    tmp_path: Path, seed: int, codec: str | None, sync: str, opened: Maker, slot_of: Maker
+) -> None:
     """The same answers, the same records, the same counts, whichever way its puts go."""
-    with_lane, without = (opened(str(tmp_path / name), codec=codec, segment_bytes_max=1 << 20) for name in ("a", "b"))
+    with_lane, without = (
+        opened(str(tmp_path / name), sync, codec=codec, segment_bytes_max=1 << 20) for name in ("a", "b")
+    )
     without._put_alone = None
     assert play(with_lane, seed) == play(without, seed)
     assert list(with_lane.items()) == list(without.items())
-    assert with_lane.lsn == without.lsn
+    assert (with_lane.lsn, with_lane.durable_lsn) == (without.lsn, without.durable_lsn)
+    assert slot_of(with_lane) == slot_of(without)
     assert with_lane._log.statistics == without._log.statistics
     assert with_lane._layers.unfolded_bytes == without._layers.unfolded_bytes
     with_lane.close()
@@ -88,20 +79,20 @@ def test_a_store_with_a_lane_is_one_without(tmp_path: Path, seed: int, codec: st
         assert again.recovery_report.last_lsn == twin.recovery_report.last_lsn
 
 
-def test_its_frame_is_the_one_that_python_writes(path: str) -> None:
+def test_its_frame_is_the_one_that_python_writes(path: str, sync: str, opened: Maker) -> None:
     """Byte by byte, and so is what it notes for who carries it on."""
-    with opened(path) as store:
+    with opened(path, sync) as store:
         writer = store._log._writer
         active = writer.segments.position.active
         notes: list[tuple[Any, ...]] = []
-        writer.resume_single = lambda _failure: notes.append(tuple(writer.single)) or type(writer).resume_single(
-            writer, None
+        writer.resume_single = lambda *told: notes.append(tuple(writer.single)) or type(writer).resume_single(
+            writer, *told
         )
         start, durable_lsn = active.end_bytes, writer.durable_lsn
         with changing(store):
             assert store.put("key", b"value") == 2
         ((payload, kind, mutations, durable, data, at, lsn),) = notes
-        assert (kind, durable, at, lsn) == (1, False, start, 2)
+        assert (kind, durable, at, lsn) == (1, sync == "always", start, 2)
         assert mutations == ((encode_key("key"), b"\x45value"),)
         file = PosixFileSystem().open_read(active.path)
         written = file.pread(len(data), start)
@@ -133,9 +124,9 @@ def changing(store: Any) -> Iterator[None]:
         thread.join()
 
 
-def test_a_put_beside_a_freeze_is_finished_in_python(path: str) -> None:
+def test_a_put_beside_a_freeze_is_finished_in_python(path: str, sync: str, opened: Maker) -> None:
     """The write is done; what can't be done at once is waited for, with the leadership known to be ours."""
-    with opened(path) as store:
+    with opened(path, sync) as store:
         with changing(store):
             assert store.put("a", 1) == 2
         assert store["a"] == 1
@@ -144,12 +135,12 @@ def test_a_put_beside_a_freeze_is_finished_in_python(path: str) -> None:
         assert store.put("b", 2) == 3
 
 
-def test_an_interrupt_while_python_finishes_it_loses_nothing(path: str) -> None:
+def test_an_interrupt_while_python_finishes_it_loses_nothing(path: str, sync: str, opened: Maker) -> None:
     """The record has an LSN: whoever leads next completes it, and that is the interrupted thread itself."""
-    with opened(path) as store:
+    with opened(path, sync) as store:
         writer = store._log._writer
 
-        def interrupted(_failure: object) -> int:
+        def interrupted(_failure: object, _is_written: object) -> int:
             raise KeyboardInterrupt
 
         writer.resume_single = interrupted
@@ -163,52 +154,11 @@ def test_an_interrupt_while_python_finishes_it_loses_nothing(path: str) -> None:
         assert dict(store) == {"first": 0, "a": 1, "b": 2}
 
 
-@contextmanager
-def file_size_limit(size_bytes: int) -> Iterator[None]:
-    """Let no file grow beyond: a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.parametrize("room", [0, 30])
-def test_a_full_disk_refuses_the_record_and_the_store_goes_on(path: str, room: int) -> None:
-    """Whether nothing was written or a part of it: nothing of it stays."""
-    with opened(path) as store:
-        end = store._log.position.active.end_bytes
-        with file_size_limit(end + room), pytest.raises(errors.StoreFullError):
-            store.put("a", b"x" * 100)
-        assert "a" not in store
-        assert store.put("b", 2) == 2
-    with journalkit.open(path) as store:
-        assert dict(store) == {"first": 0, "b": 2}
-
-
-def test_a_failed_write_ends_the_log(path: str) -> None:
-    """What was written is unknown, so nothing more is; reads go on."""
-    store = opened(path)
-    descriptor = int(store._log.position.active.file._descriptor)
-    other = os.open(path, os.O_RDONLY)
-    os.dup2(other, descriptor)
-    os.close(other)
-    with pytest.raises(errors.StorageError) as failed:
-        store.put("a", 1)
-    assert failed.value.errno
-    with pytest.raises(errors.StorageError):
-        store.put("b", 1)
-    assert store["first"] == 0
-    with pytest.raises(errors.StorageError):
-        store.close()
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [(1.5, 1), ("\ud800", 1), (("a", None), 1), ("x" * 9000, 1), ("a", object()), ("a", {1: {2: object()}})],
 )
-def test_what_is_refused_is_refused_in_pythons_words(path: str, key: Any, value: Any) -> None:
+def test_what_is_refused_is_refused_in_pythons_words(path: str, key: Any, value: Any, opened: Maker) -> None:
     """Nothing was written."""
     with opened(path) as store:
         told = []
@@ -221,18 +171,18 @@ def test_what_is_refused_is_refused_in_pythons_words(path: str, key: Any, value:
         assert store.lsn == 1
 
 
-def test_what_is_hot_is_dropped(path: str) -> None:
+def test_what_is_hot_is_dropped(path: str, sync: str, opened: Maker) -> None:
     """A key that was read often enough to be kept decoded, of each type, has its new value at once."""
-    with opened(path) as store:
+    with opened(path, sync) as store:
         for key in ("s", b"b", 7, -1, ("t",)):
             for value in ([1], [2], b"3"):
                 store.put(key, value)
                 assert [store[key] for _ in range(4)] == [value] * 4
 
 
-def test_most_puts_take_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_most_puts_take_it(path: str, sync: str, monkeypatch: pytest.MonkeyPatch, opened: Maker) -> None:
     """It would be of no use else; what it leaves is counted."""
-    with opened(path) as store:
+    with opened(path, sync) as store:
         seen: list[object] = []
         append = store._log.append
         monkeypatch.setattr(store._log, "append", lambda *given: (seen.append(given), append(*given))[1])
@@ -245,19 +195,16 @@ def test_most_puts_take_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(seen) >= 3
 
 
-def test_whoever_waits_for_an_fsync_has_none(tmp_path: Path) -> None:
-    """Durable puts, and files that aren't the system's, go through the interface of `fs/`."""
-    with journalkit.open(str(tmp_path / "durable")) as store:
-        store["a"] = 1
-        assert store._put_alone is None
-    memory: Any = journalkit.open("memory://", sync="never")
+def test_files_that_arent_the_systems_have_none(sync: Any) -> None:
+    """They go through the interface of `fs/`."""
+    memory: Any = journalkit.open("memory://", sync=sync)
     with memory:
         memory["a"] = 1
         assert memory._put_alone("a", 2) is None
         assert memory["a"] == 1
 
 
-def test_a_closed_store_and_a_transaction_refuse_as_ever(path: str) -> None:
+def test_a_closed_store_and_a_transaction_refuse_as_ever(path: str, opened: Maker) -> None:
     """The guards stand before it."""
     store = opened(path)
     with store.transaction(), pytest.raises(errors.UsageError):
@@ -269,7 +216,7 @@ def test_a_closed_store_and_a_transaction_refuse_as_ever(path: str) -> None:
     assert put_alone("a", 1) is None
 
 
-def test_threads_beside_rotations_and_folds_lose_nothing(path: str) -> None:
+def test_threads_beside_rotations_and_folds_lose_nothing(path: str, opened: Maker) -> None:
     """Each acknowledged record is there, once, in the order of its thread, however the ways of writing mix."""
     store = opened(path, segment_bytes_max=1 << 18)
     before = sys.getswitchinterval()
@@ -300,10 +247,10 @@ def test_threads_beside_rotations_and_folds_lose_nothing(path: str) -> None:
         assert store.lsn == 6001
 
 
-def test_interrupts_in_a_loop_of_puts_lose_nothing(path: str) -> None:
+def test_interrupts_in_a_loop_of_puts_lose_nothing(path: str, sync: str, opened: Maker) -> None:
     """Ctrl-C anywhere: what was acknowledged is there, and at most the interrupted record besides."""
-    store = opened(path)  # no rotation: that is another test's, and an fsync outlasts the alarm
-    acknowledged = 0
+    store = opened(path, sync)  # no rotation: that is another test's, and an fsync outlasts the alarm
+    acknowledged = store.lsn
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -328,9 +275,9 @@ def test_interrupts_in_a_loop_of_puts_lose_nothing(path: str) -> None:
         assert store.lsn == acknowledged
 
 
-def test_a_finalizer_that_puts_does_not_wait_for_itself(path: str) -> None:
+def test_a_finalizer_that_puts_does_not_wait_for_itself(path: str, sync: str, opened: Maker) -> None:
     """A collection may come wherever something is made; it mustn't come in the middle."""
-    with opened(path) as store:
+    with opened(path, sync) as store:
 
         class Writes:
             def __init__(self) -> None:
@@ -353,7 +300,7 @@ def test_a_finalizer_that_puts_does_not_wait_for_itself(path: str) -> None:
         assert all(store[number] == [number] for number in range(300))
 
 
-def test_nothing_is_kept_that_was_let_go(path: str) -> None:
+def test_nothing_is_kept_that_was_let_go(path: str, opened: Maker) -> None:
     """A reference too many for each put would show, and a reference too few long before."""
     with opened(path) as store:
 
@@ -379,7 +326,7 @@ def test_nothing_is_kept_that_was_let_go(path: str) -> None:
         assert abs(growth[0] - growth[1]) < 500
 
 
-def test_a_dropped_store_goes_with_its_lane(path: str) -> None:
+def test_a_dropped_store_goes_with_its_lane(path: str, opened: Maker) -> None:
     """The lane knows the log; nothing there knows it back once a put is done."""
     store = opened(path)
     lane = store._put_alone.__self__
@@ -388,4 +335,4 @@ def test_a_dropped_store_goes_with_its_lane(path: str) -> None:
     with pytest.raises(RuntimeError):
         iter(lane)
     with pytest.raises(TypeError):
-        lane.__init__(*(None,) * 11)
+        lane.__init__(*(None,) * 12)
