@@ -5,6 +5,8 @@ stands still, and what is pending then is lost, kept, reordered and torn in
 every way that differs from "all of it kept" or "none of it kept" in up to two
 operations. Each distinct image is recovered once and judged by the oracle; an
 image that comes again under another history is held to that history too.
+Readers, before and after the recovery, aren't asked twice where all of their
+questions have the answers of another image: `readings.py`.
 
 `states` counts distinct images, by hash of names and bytes; of the share that
 is counted as "judged by all" `verify` and the independent reader were asked as
@@ -25,6 +27,7 @@ import second_oracle
 from crash_phases import PHASES, Phases
 from crash_states import Bound, Image, States, watch
 from oracle import History, judged
+from readings import Readings
 from units import Goal, Outcome, Size, Unit
 from workloads import BY_NAME, WORKLOADS, Workload
 
@@ -61,6 +64,7 @@ class Run:
     command: str = ""
     outcome: Outcome = field(default_factory=Outcome)
     _known: dict[tuple[bytes, int], int | None] = field(default_factory=dict)
+    _readings: Readings = field(default_factory=Readings)
 
     def go(self, disk: SimulatedDisk | None = None, wrap: object = None) -> Outcome:
         """Run it; `wrap` puts something between the workload and its disk, for canaries."""
@@ -110,7 +114,12 @@ class Run:
             if by_all:
                 self.outcome.add("judged by all")
             complaints, self._known[key] = judged(
-                image.disk(), history.path, history, thorough=by_all, second_oracle=second_oracle.complaints
+                image.disk(),
+                history.path,
+                history,
+                thorough=by_all,
+                second_oracle=second_oracle.complaints,
+                readings=self._readings,
             )
         opens_at = self._known[key] or 0
         if image.is_all_kept and opens_at < history.returned:

@@ -20,6 +20,7 @@ from crash_phases import Phases
 from crash_states import Bound, Image, States, watch
 from crashes import FAILURES_MAX, SHARE_JUDGED_BY_ALL, VARIATIONS
 from oracle import History, judged, opened
+from readings import Readings
 from units import Goal, Outcome, Size, Unit
 from workloads import BY_NAME, WORKLOADS
 
@@ -78,6 +79,7 @@ class Nest:
     outcome: Outcome = field(default_factory=Outcome)
     _seen: dict[bytes, int] = field(default_factory=dict)
     """How many acknowledged commits each image was held to."""
+    _readings: Readings = field(default_factory=Readings)
 
     def go(self, images: int, variation: int = 0) -> Outcome:
         """Cut off the recovery of so many of the states that crashes of the workload leave."""
@@ -176,6 +178,7 @@ class Nest:
             left.history,
             thorough=by_all,
             second_oracle=second_oracle.complaints,
+            readings=self._readings,
             seed=self.seed + 1,
         ).complaints
         if complaints:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from history import STORE, Commit, History, State, short
+from readings import Readings, Sight
+from still import Still, left, seen
 
 import journalkit
 from journalkit import ABSENT
@@ -53,6 +55,7 @@ def judged(
     *,
     second_oracle: SecondOracle | None = None,
     thorough: bool = True,
+    readings: Readings | None = None,
     seed: int = 0,
 ) -> Judgement:
     """Return what is wrong with the store at `path`. It is written to, and closed afterwards.
@@ -63,12 +66,14 @@ def judged(
         history: What was asked of it and promised.
         second_oracle: Asked as well, before and after, if there is one.
         thorough: Ask `verify` and the second oracle too, and open a second time before writing.
+        readings: Unless thorough, and on a simulated disk: what readers saw so far in this history's stores,
+            who then aren't opened again where the disk would answer them the same.
         seed: Of the clock that the openings are given.
     """
-    court = _Court(fs, path, history, SimulatedClock(seed=seed ^ 0x0DAC1E), second_oracle if thorough else None)
+    court = _Court(fs, path, history, seed ^ 0x0DAC1E, second_oracle if thorough else None, readings or Readings())
     lsn: int | None = None
     try:
-        lsn = court.hold(thorough=thorough)
+        lsn = court.hold() if thorough else court.hold_briefly()
     except _RefusedError as refused:
         court.complaints.append(str(refused))
     except Exception:  # noqa: BLE001 - whatever else is raised is a finding, and told as one
@@ -99,7 +104,7 @@ def files_of(fs: ReadableFileSystem, path: str) -> dict[str, bytes]:
 
 
 def opened(
-    fs: FileSystem,
+    fs: ReadableFileSystem,
     path: str,
     history: History,
     mode: Literal["rw", "r"] = "rw",
@@ -125,34 +130,54 @@ class _Court:
     fs: FileSystem
     path: str
     history: History
-    clock: Clock
+    seed: int
     second_oracle: SecondOracle | None
+    readings: Readings
     complaints: list[str] = field(default_factory=list)
+    clock: Clock = field(init=False)
 
-    def hold(self, *, thorough: bool) -> int | None:
+    def __post_init__(self) -> None:
+        self.clock = SimulatedClock(seed=self.seed)
+
+    def hold(self) -> int | None:
         """Hear everybody; return the LSN that the store opened with, None if there was none yet."""
         with self._unchanged():
-            seen = self._look(self.fs, "as it was found")
-            if thorough:
-                self._verify(self.fs, _ALLOWED_BEFORE, "as it was found", exists=seen is not None)
+            found = self._look(self.fs, "as it was found")
+            self._verify(self.fs, _ALLOWED_BEFORE, "as it was found", exists=found is not None)
         with self._writing(self.fs) as store:
-            lsn = self._legal(store, "opened for writing", knows_metadata=seen is not None)
-            if seen is not None and lsn != seen:
-                self._say(f"opened for writing it is at LSN {lsn}, a reader before it found {seen}")
-            if not thorough:
-                self._append(store, lsn)
+            lsn = self._as_found(store, found)
         after = _left_by_writer(self.fs)
-        if thorough:
-            with self._writing(after) as store:
-                again = self._legal(store, "opened a second time", knows_metadata=seen is not None)
-                if again != lsn:
-                    self._say(f"the second open is at LSN {again}, the first was at {lsn}")
-                self._append(store, again)
-            after = _left_by_writer(after)
+        with self._writing(after) as store:
+            again = self._legal(self._sight(store), "opened a second time", knows_metadata=found is not None)
+            if again != lsn:
+                self._say(f"the second open is at LSN {again}, the first was at {lsn}")
+            self._append(store, again)
+        after = _left_by_writer(after)
         self._read_back(after, lsn)
-        if thorough:
-            self._verify(after, ("sound",), "after the next commit", exists=True)
-        return lsn if seen is not None else None
+        self._verify(after, ("sound",), "after the next commit", exists=True)
+        return lsn if found is not None else None
+
+    def hold_briefly(self) -> int | None:
+        """Hear a reader, the next writer, which commits once more, and a reader behind it; return as `hold` does."""
+        fs = self.fs
+        # On a simulated disk readers get names and bytes and nothing to write with: no need to see that they didn't.
+        is_simulated = isinstance(fs, SimulatedDisk)
+        with contextlib.nullcontext() if is_simulated else self._unchanged():
+            found = self._look(seen(fs) if isinstance(fs, SimulatedDisk) else fs, "as it was found")
+        with self._writing(fs) as store:
+            lsn = self._as_found(store, found)
+            self._append(store, lsn)
+        self._read_back(left(fs) if isinstance(fs, SimulatedDisk) else fs, lsn)
+        return lsn if found is not None else None
+
+    def _sight(self, store: Any) -> Sight:
+        return Sight.of(store, self.history.kind)
+
+    def _as_found(self, store: Any, found: int | None) -> int:
+        lsn = self._legal(self._sight(store), "opened for writing", knows_metadata=found is not None)
+        if found is not None and lsn != found:
+            self._say(f"opened for writing it is at LSN {lsn}, a reader before it found {found}")
+        return lsn
 
     # -- opening --------------------------------------------------------------------------------
 
@@ -184,11 +209,10 @@ class _Court:
 
     # -- what must hold -------------------------------------------------------------------------
 
-    def _look(self, fs: FileSystem, when: str) -> int | None:
+    def _look(self, fs: ReadableFileSystem, when: str) -> int | None:
         """Read the store as a reader does; return its LSN, None if there rightly is none."""
         try:
-            with opened(fs, self.path, self.history, "r", clock=self.clock) as store:
-                return self._legal(store, f"read {when}", knows_metadata=True)
+            return self._legal(self._read(fs), f"read {when}", knows_metadata=True)
         except StoreNotFoundError as error:
             if self.history.exists:
                 raise _RefusedError(f"there was a store, and now there is none: {error}") from error
@@ -196,31 +220,41 @@ class _Court:
         except JournalError as error:
             raise _RefusedError(f"a reader was refused, {when}: {_named(error)}") from error
 
-    def _legal(self, store: Any, when: str, *, knows_metadata: bool) -> int:
+    def _read(self, fs: ReadableFileSystem) -> Sight:
+        """Open for reading, unless the same answers to the same questions were seen already; return what is seen."""
+
+        def read(files: ReadableFileSystem) -> Sight:
+            # A clock of its own: what a reading comes to is decided by the files.
+            with opened(files, self.path, self.history, "r", seed=self.seed) as store:
+                return Sight.of(store, self.history.kind)
+
+        return self.readings.of(fs, read) if isinstance(fs, Still) else read(fs)
+
+    def _legal(self, found: Sight, when: str, *, knows_metadata: bool) -> int:
         """Hold the promise: a prefix of what was submitted with all in it that was acknowledged. Return its length."""
-        history, lsn = self.history, int(store.lsn)
+        history, lsn = self.history, found.lsn
         if not history.acknowledged <= lsn <= history.submitted:
             self._say(
                 f"{when} it is at LSN {lsn}; {history.acknowledged} were acknowledged, {history.submitted} submitted"
             )
         if lsn <= history.submitted:
-            self._compare(_state_of(store, history.kind), history.state(lsn), store, f"{when}, at LSN {lsn},")
-        if store.recovery_report.fell_back:
+            self._compare(found, history.state(lsn), f"{when}, at LSN {lsn},")
+        if found.fell_back:
             self._say(f"{when} a snapshot was passed over, and nothing of what was promised is damaged")
-        if store.durable_lsn > lsn:
-            self._say(f"{when} it says that LSN {store.durable_lsn} is durable, and ends at {lsn}")
-        if knows_metadata and history.kind == "store" and dict(store.metadata) != dict(history.metadata):
-            self._say(f"{when} its metadata are {dict(store.metadata)!r}, not {dict(history.metadata)!r}")
+        if found.durable_lsn > lsn:
+            self._say(f"{when} it says that LSN {found.durable_lsn} is durable, and ends at {lsn}")
+        if knows_metadata and history.kind == "store" and found.metadata != dict(history.metadata):
+            self._say(f"{when} its metadata are {found.metadata!r}, not {dict(history.metadata)!r}")
         return lsn
 
-    def _compare(self, found: State, expected: State, store: Any, when: str) -> None:
+    def _compare(self, found: Sight, expected: State, when: str) -> None:
         if self.history.kind == "journal":
-            if store.pruned_lsn > self.history.pruned_at_most:
-                self._say(f"{when} LSN {store.pruned_lsn} is pruned; at most {self.history.pruned_at_most} may be")
-            kept = {lsn: value for lsn, value in expected.entries.items() if lsn > store.pruned_lsn}
+            if found.pruned_lsn > self.history.pruned_at_most:
+                self._say(f"{when} LSN {found.pruned_lsn} is pruned; at most {self.history.pruned_at_most} may be")
+            kept = {lsn: value for lsn, value in expected.entries.items() if lsn > found.pruned_lsn}
             expected = State(kept, expected.offsets)
-        if found != expected:
-            self._say(f"{when} its state isn't the fold of the commits: {_difference(found, expected)}")
+        if found.state != expected:
+            self._say(f"{when} its state isn't the fold of the commits: {_difference(found.state, expected)}")
 
     def _append(self, store: Any, lsn: int) -> None:
         """Commit one more, durably: its LSN is the next, so none that was promised is used again."""
@@ -228,18 +262,17 @@ class _Court:
         if (given, store.durable_lsn) != (lsn + 1, lsn + 1):
             self._say(f"behind LSN {lsn} the next commit got LSN {given}, durable to {store.durable_lsn}")
 
-    def _read_back(self, fs: FileSystem, lsn: int) -> None:
+    def _read_back(self, fs: ReadableFileSystem, lsn: int) -> None:
         """Find the commit behind what was recovered, and all of that too."""
         if lsn > self.history.submitted:
             return
         state = self.history.state(lsn)
         extra = {lsn + 1: EXTRA} if self.history.kind == "journal" else {EXTRA: lsn}
         try:
-            with opened(fs, self.path, self.history, "r", clock=self.clock) as store:
-                if store.lsn != lsn + 1:
-                    self._say(f"behind LSN {lsn} one more commit was durable, and the store ends at LSN {store.lsn}")
-                expected = State(state.entries | extra, state.offsets)
-                self._compare(_state_of(store, self.history.kind), expected, store, "after the next commit")
+            found = self._read(fs)
+            if found.lsn != lsn + 1:
+                self._say(f"behind LSN {lsn} one more commit was durable, and the store ends at LSN {found.lsn}")
+            self._compare(found, State(state.entries | extra, state.offsets), "after the next commit")
         except JournalError as error:
             raise _RefusedError(f"a reader was refused after the next commit: {_named(error)}") from error
 
@@ -266,12 +299,6 @@ class _Court:
 def _left_by_writer(fs: FileSystem) -> FileSystem:
     """Return what the next process finds behind a writer: what is durable, or what a close left."""
     return fs.crash("none") if isinstance(fs, SimulatedDisk) else fs
-
-
-def _state_of(store: Any, kind: str) -> State:
-    if kind == "journal":
-        return State({record.lsn: record.value for record in store.read()}, {})
-    return State(dict(store.items()), dict(store.offsets))
 
 
 def _difference(found: State, expected: State) -> str:

@@ -23,6 +23,7 @@ import sys
 import traceback
 from _thread import allocate_lock
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Thread
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol, Self
@@ -34,6 +35,7 @@ EARLY_TIMEOUTS_MAX: Final = 5
 """More timeouts than this don't come early in one schedule: dice would let one thread's time run out for ever."""
 
 _HANG_S: Final = 20.0
+_HERE: Final = f"{Path(__file__).parent}/"
 
 
 class Abandoned(BaseException):
@@ -389,7 +391,7 @@ def _deadline(task: Task) -> float:
 def _place() -> str:
     """The line of the program under test that asked for this."""
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and "/proof/" in frame.f_code.co_filename and frame.f_back is not None:
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE) and frame.f_back is not None:
         frame = frame.f_back
     if frame is None:
         return "?"

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from journalkit import ABSENT
 from journalkit.errors import ConflictError, FencedError, StoreFullError, UsageError
 from journalkit.fs.interface import FileSystem
 from journalkit.runtime import handle as handles
+from journalkit.runtime.place import _called_from
 from journalkit.testing import SimulatedClock
 
 NOTHING_WRITTEN = (ConflictError, FencedError, StoreFullError, UsageError)
@@ -45,6 +48,20 @@ def without_threads() -> Iterator[None]:
     """Start no thread where a handle would: their steps are done by hand."""
     with mock.patch.object(handles, "Background", _Idle):
         yield
+
+
+@contextmanager
+def without_a_name() -> Iterator[None]:
+    """Leave the same words in a lock whoever runs this, and where: an image of the disk is told by its bytes."""
+    token = _called_from.set("a workload")
+    try:
+        with (
+            mock.patch.object(os, "getpid", return_value=1),
+            mock.patch.object(socket, "gethostname", return_value="here"),
+        ):
+            yield
+    finally:
+        _called_from.reset(token)
 
 
 class Play:
@@ -76,7 +93,7 @@ class Play:
         self._options |= options | self._forced
         history.doing = "recover" if history.exists else "open"
         usual = {"segment_bytes_max": 4096, "fs": self.process, "clock": self.clock}
-        with without_threads():
+        with without_threads(), without_a_name():
             if history.kind == "journal":
                 self.handle = journalkit.open_journal(history.path, **(usual | self._options))
             else:
