@@ -83,6 +83,7 @@ class Manifest:
     def __init__(self, objects: ReadableObjects, key: str, said: CheckpointManifest) -> None:
         self._objects = objects
         self._key = key
+        self._maps: dict[str, memoryview | None] = {}
         self.said = said
 
     @cached_property
@@ -202,7 +203,9 @@ class Manifest:
             return None
         pack, offset_bytes = piece
         key = names.pack_key(pack.epoch, pack.save, pack.part)
-        whole = ask(key)
+        if key not in self._maps:
+            self._maps[key] = ask(key)
+        whole = self._maps[key]
         length = self.reader.length(index)
         if whole is None or len(whole) < offset_bytes + length:
             reason = "a pack is missing" if whole is None else "the pack ends too early"

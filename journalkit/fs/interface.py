@@ -180,6 +180,35 @@ class FileSystem(ReadableFileSystem, Protocol):
         ...
 
 
+class StreamedFile(WritableFile, Protocol):
+    """What a file can do besides if there is a device that works while the program does."""
+
+    def write_behind(self, offset_bytes: int, count_bytes: int) -> None:
+        """Ask that what was written there goes to the device now. Advice: nothing is durable before a sync."""
+        ...
+
+
+class FillingFile(ReadableFile, Protocol):
+    """What a file can do besides if it can be read to a given place."""
+
+    def pread_into(self, target: memoryview, offset_bytes: int) -> int:
+        """Fill memory from an offset and return how many bytes there were: fewer only at the end of the file."""
+        ...
+
+
+class MappingFileSystem(Protocol):
+    """What a file system can do besides if its files can be looked at where they lie in the system's memory."""
+
+    def map_read(self, path: str) -> memoryview:
+        """Return a file's bytes, read from the device when they are looked at.
+
+        An error of the device is then a signal that ends the process, and so
+        is a file that somebody else makes shorter: only for files that nobody
+        changes, on explicit request.
+        """
+        ...
+
+
 class Child(Protocol):
     """A program that runs in a process of its own, and sees the same files."""
 

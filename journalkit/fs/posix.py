@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -80,6 +81,24 @@ class PosixFile(Handle):
             raise
         return b"".join(parts)
 
+    def pread_into(self, target: memoryview, offset_bytes: int) -> int:
+        """Fill memory from an offset and return how many bytes there were: fewer only at the end of the file."""
+        descriptor = self._held()
+        at = 0
+        while at < len(target):
+            got = os.preadv(descriptor, [target[at : at + _READ_BYTES_MAX]], offset_bytes + at)
+            if not got:
+                break
+            at += got
+        return at
+
+    def write_behind(self, offset_bytes: int, count_bytes: int) -> None:
+        """Ask that what was written there goes to the device now: Linux does so with pages that aren't needed soon."""
+        descriptor = self._held()
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # advice refused is advice not taken
+                os.posix_fadvise(descriptor, offset_bytes, count_bytes, os.POSIX_FADV_DONTNEED)
+
     def sync(self) -> None:
         """Make contents and all attributes durable."""
         _sync(self._held())
@@ -138,6 +157,17 @@ class PosixFileSystem:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                     raise
         return self.open_read(path)
+
+    def map_read(self, path: str) -> memoryview:
+        """Return a file's bytes as the system has them. The map ends when nothing refers to it any more."""
+        with fork_guard:
+            descriptor = open_regular(path, os.O_RDONLY)
+        try:
+            if not os.fstat(descriptor).st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        finally:
+            descriptor.release()
 
     def list(self, path: str) -> Sequence[str]:
         """Return the names in a directory, sorted."""

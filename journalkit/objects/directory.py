@@ -16,13 +16,13 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from journalkit.clock import Clock, SystemClock
 from journalkit.errors import ClosedError, KeyValueError, StorageError
-from journalkit.fs.atomic import UnknownOutcomeError, claim_name, place_file, write_all
+from journalkit.fs.atomic import UnknownOutcomeError, claim_name, place_file
 from journalkit.fs.full import is_full, store_full
-from journalkit.fs.interface import FileSystem, ReadableFileSystem
+from journalkit.fs.interface import FileSystem, ReadableFile, ReadableFileSystem
 from journalkit.objects.interface import (
     PAGE_MAX,
     ObjectStatus,
@@ -33,7 +33,10 @@ from journalkit.objects.interface import (
     checked_page,
     is_name,
 )
+from journalkit.objects.streaming import FileStream
 from journalkit.objects.temporaries import Temporaries
+
+_Found = TypeVar("_Found")
 
 TEMPORARIES: Final = ".tmp"
 _NONCE_BYTES: Final = 8
@@ -52,17 +55,41 @@ class DirectoryReader:
         """Return an object's bytes, or a range of them, None if there is none."""
         path = self._path(key)
         check_range(start, length)
-        try:
-            file = self._readable.open_read(path)
-            try:
-                size_bytes = max(0, file.size() - start)
-                return file.pread(size_bytes if length is None else min(length, size_bytes), start)
-            finally:
-                file.close()
-        except _NOT_THERE:
-            return None
-        except OSError as error:
-            raise StorageError(f"{path} can't be read: {error.strerror}", cause=error, path=path) from error
+
+        def read(file: ReadableFile) -> bytes:
+            size_bytes = max(0, file.size() - start)
+            return file.pread(size_bytes if length is None else min(length, size_bytes), start)
+
+        return self._read(path, lambda: self._with_file(path, read))
+
+    def read_into(self, key: str, start: int, target: memoryview) -> int | None:
+        """Fill memory with an object's bytes from an offset; return how many there were, None if there is no object."""
+        path = self._path(key)
+        check_range(start, None)
+
+        def fill(file: ReadableFile) -> int:
+            into: Callable[[memoryview, int], int] | None = getattr(file, "pread_into", None)
+            if into is not None:
+                return into(target, start)
+            data = file.pread(len(target), start)
+            target[: len(data)] = data
+            return len(data)
+
+        return self._read(path, lambda: self._with_file(path, fill))
+
+    def mapped(self, key: str) -> memoryview | None:
+        """Return an object's bytes as they lie in the system's memory, None if there is no object.
+
+        An error of the medium is a signal then, which ends the process.
+
+        Raises:
+            StorageError: It can't be read, or nothing can be mapped here.
+        """
+        path = self._path(key)
+        map_read: Callable[[str], memoryview] | None = getattr(self._readable, "map_read", None)
+        if map_read is None:
+            raise StorageError(f"{path} is on a file system that can't map files: load without", path=path)
+        return self._read(path, lambda: map_read(path))
 
     def status(self, key: str) -> ObjectStatus | None:
         """Return the size of an object, None if there is none."""
@@ -73,6 +100,19 @@ class DirectoryReader:
         """Return a page of objects, sorted by key."""
         count = checked_page(prefix, after, limit)
         return list(itertools.islice(self._walk("", prefix, after), count))
+
+    def _with_file(self, path: str, use: Callable[[ReadableFile], _Found]) -> _Found:
+        with contextlib.closing(self._readable.open_read(path)) as file:
+            return use(file)
+
+    def _read(self, path: str, use: Callable[[], _Found]) -> _Found | None:
+        """Return what a read gives, None if nothing is there; errors become ours."""
+        try:
+            return use()
+        except _NOT_THERE:
+            return None
+        except OSError as error:
+            raise StorageError(f"{path} can't be read: {error.strerror}", cause=error, path=path) from error
 
     def _walk(self, base: str, prefix: str, after: str) -> Iterator[ObjectStatus]:
         """Yield the objects below a directory; what isn't asked for isn't looked at."""
@@ -182,24 +222,23 @@ class DirectoryObjects(DirectoryReader):
             temporaries = self._begin()
             temporary, file = temporaries.create()
         try:
-            size_bytes = 0
+            stream = FileStream(file)
             try:
                 for part in parts:  # what asking for one raises is the caller's own
                     piece = as_bytes(part)
-                    with self._telling(path, size_bytes + len(piece)):
-                        write_all(file, piece, size_bytes)
-                    size_bytes += len(piece)
-                with self._telling(path, size_bytes):
-                    file.sync()
+                    with self._telling(path, stream.size_bytes + len(piece)):
+                        stream.add(piece)
+                with self._telling(path, stream.size_bytes):
+                    stream.finish()
             finally:
                 file.close()
-            with self._telling(path, size_bytes):
+            with self._telling(path, stream.size_bytes):
                 self._make(os.path.dirname(path))
                 publish(temporary)
         except BaseException:
             temporaries.remove(temporary)
             raise
-        return size_bytes
+        return stream.size_bytes
 
     def _begin(self) -> Temporaries:
         """Return where temporaries go; the first time, sweep what others left."""

@@ -5,6 +5,7 @@ Whoever has objects of any kind asks here; those that can't are read by `get`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from journalkit.objects.interface import ReadableObjects
@@ -39,10 +40,9 @@ def read_into(objects: ReadableObjects, key: str, start: int, target: memoryview
     Raises:
         UsageError, ArchiveUnavailableError, StorageError: As `ReadableObjects.get`.
     """
-    fill = getattr(objects, "read_into", None)
+    fill: Callable[[str, int, memoryview], int | None] | None = getattr(objects, "read_into", None)
     if fill is not None:
-        filling: FillingObjects = objects  # type: ignore[assignment]  # it has the method that makes it one
-        return filling.read_into(key, start, target)
+        return fill(key, start, target)
     data = objects.get(key, start=start, length=len(target))
     if data is None:
         return None

@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 
 from journalkit.errors import StorageError, StoreFullError, UsageError
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.objects import streaming
 from journalkit.objects.directory import TEMPORARIES, DirectoryObjects, DirectoryReader
-from journalkit.testing import PowerCut, SimulatedClock, SimulatedDisk
+from journalkit.objects.ranges import read_into
+from journalkit.testing import PowerCut, SimulatedBucket, SimulatedClock, SimulatedDisk
 
 PROGRAMS = itertools.count()
 
@@ -253,3 +256,65 @@ def test_what_can_not_be_read_is_an_error_that_names_it(operation: str, use: str
     disk.fail(operation, 1, errno.EIO)
     with pytest.raises(StorageError, match="/place/objects"):
         getattr(objects, use)(*(() if use == "list" else ("a",)))
+
+
+@pytest.mark.parametrize("keep", ["all", "none", 1, 2])
+def test_a_cut_in_a_long_object_leaves_it_whole_or_not_there(keep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room that was made ahead is no part of it."""
+    monkeypatch.setattr(streaming, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(streaming, "ROOM_BYTES", 2000)
+    monkeypatch.setattr(streaming, "BEHIND_BYTES", 700)
+    pieces = [bytes([turn]) * 600 for turn in range(9)]
+    disk = SimulatedDisk()
+    assert objects_on(disk).put("a", pieces) == 5400
+    assert objects_on(disk).get("a") == b"".join(pieces)
+    for count in range(1, disk.operation_count + 1):
+        disk = SimulatedDisk()
+        disk.stop_after(count)
+        with suppress(PowerCut):
+            objects_on(disk).put("a", pieces)
+        after = disk.crash(keep=keep)
+        assert objects_on(after).get("a") in (None, b"".join(pieces)), after.story()
+
+
+def test_an_object_that_room_cannot_be_made_for_is_written_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More is asked for than it takes."""
+    monkeypatch.setattr(streaming, "LEAST_BYTES", 1000)
+    disk = SimulatedDisk()
+    disk.fail("allocate", 1, errno.ENOSPC)
+    objects = objects_on(disk)
+    objects.put("a", [b"x" * 900] * 5)
+    assert objects.get("a") == b"x" * 4500
+    assert disk.story().count("allocate") == 1
+
+
+def test_ranges_are_read_to_where_they_are_wanted(tmp_path: Path) -> None:
+    """On a real disk, and where only a get can."""
+    for objects in (DirectoryObjects(str(tmp_path / "real"), PosixFileSystem()), objects_on(SimulatedDisk())):
+        objects.put("a", (b"0123456789",))
+        target = bytearray(4)
+        for start, found, there in ((0, 4, b"0123"), (7, 3, b"7893"), (10, 0, b"7893"), (99, 0, b"7893")):
+            assert (read_into(objects, "a", start, memoryview(target)), target) == (found, there)
+        assert read_into(objects, "b", 0, memoryview(target)) is None
+        with pytest.raises(UsageError):
+            read_into(objects, "a", -1, memoryview(target))
+    remote = SimulatedBucket().handle()
+    remote.put("a", (b"0123456789",))
+    assert (read_into(remote, "a", 7, memoryview(target)), target) == (3, b"7893")
+    assert read_into(remote, "b", 7, memoryview(target)) is None
+
+
+def test_an_object_can_be_mapped_where_files_can(tmp_path: Path) -> None:
+    """It is there as long as somebody looks at it, deleted or not."""
+    objects = DirectoryObjects(str(tmp_path), PosixFileSystem())
+    objects.put("a", (b"0123456789",))
+    objects.put("empty", ())
+    view = objects.mapped("a")
+    objects.delete("a")
+    assert view is not None
+    assert (view[3:5], view.readonly, objects.mapped("a"), objects.mapped("empty")) == (b"34", True, None, b"")
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    with pytest.raises(StorageError, match="can't be read"):
+        objects.mapped("link")
+    with pytest.raises(StorageError, match="can't map"):
+        objects_on(SimulatedDisk()).mapped("a")

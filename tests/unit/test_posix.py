@@ -363,6 +363,7 @@ def test_advice_that_the_kernel_refuses_or_does_not_know_is_no_error(
     else:
         monkeypatch.delattr(os, "posix_fadvise")
     file.drop_cache()
+    getattr(file, "write_behind")(0, 1)  # noqa: B009 - a kind of file besides
     file.close()
 
 
