@@ -1,12 +1,13 @@
 """journalkit: the durable state of a Python program.
 
 `open` gives a `Store`, a durable ordered mapping; `open_async` the same for
-asyncio; `open_journal` a `Journal`, the log alone. What can go wrong is in
-`journalkit.errors`.
+asyncio; `open_journal` a `Journal`, the log alone; `open_checkpoints` the
+`Checkpoints` of a job. What can go wrong is in `journalkit.errors`.
 
 This module names what is public. Its one piece of logic is that the
-asynchronous face is loaded when it is first named: asyncio takes longer to
-import than all the rest, and most programs don't have it.
+asynchronous face and the checkpoints are loaded when they are first named:
+asyncio takes longer to import than all the rest, and most programs have
+neither.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from journalkit.store.view import View
 from journalkit.types import ABSENT, Key, Lsn, Sync, Value
 
 if TYPE_CHECKING:
+    from journalkit.checkpoint.checkpoint import Checkpoint
+    from journalkit.checkpoint.checkpoints import Checkpoints
+    from journalkit.checkpoint.open import open_checkpoints
+    from journalkit.checkpoint.pacing import Every, Overhead, YoungDaly
+    from journalkit.checkpoint.retention import Best, Keep
     from journalkit.store.aio.open import open_async
     from journalkit.store.aio.store import AsyncStore
     from journalkit.store.aio.transaction import AsyncTransaction
@@ -37,24 +43,40 @@ __all__ = [
     "AsyncTransaction",
     "AsyncView",
     "Batch",
+    "Best",
+    "Checkpoint",
+    "Checkpoints",
+    "Every",
     "Journal",
     "JournalRecord",
+    "Keep",
     "Key",
     "Lsn",
+    "Overhead",
     "RecoveryReport",
     "Store",
     "Sync",
     "Transaction",
     "Value",
     "View",
+    "YoungDaly",
     "__version__",
     "errors",
     "open",
     "open_async",
+    "open_checkpoints",
     "open_journal",
 ]
 
 _ON_DEMAND = {
+    "Best": "journalkit.checkpoint.retention",
+    "Checkpoint": "journalkit.checkpoint.checkpoint",
+    "Checkpoints": "journalkit.checkpoint.checkpoints",
+    "Every": "journalkit.checkpoint.pacing",
+    "Keep": "journalkit.checkpoint.retention",
+    "Overhead": "journalkit.checkpoint.pacing",
+    "YoungDaly": "journalkit.checkpoint.pacing",
+    "open_checkpoints": "journalkit.checkpoint.open",
     "AsyncStore": "journalkit.store.aio.store",
     "AsyncTransaction": "journalkit.store.aio.transaction",
     "AsyncView": "journalkit.store.aio.view",

@@ -172,3 +172,16 @@ class CheckpointNotFoundError(JournalError, LookupError):
 
 class ArchiveUnavailableError(JournalError):
     """Object storage can't be reached just now. Retry."""
+
+
+class UnknownOutcomeError(ArchiveUnavailableError):
+    """The storage didn't say whether it was done. Look at what is there; doing it again does it once.
+
+    The same bytes again are safe: if the first try did create the object, that
+    is found. An object that isn't there may still come, from a request on its
+    way.
+    """
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint is damaged, and an older one is taken in its place."""

@@ -39,10 +39,11 @@ from journalkit.errors import (
     CorruptionError,
     FencedError,
     JournalError,
+    UnknownOutcomeError,
 )
 from journalkit.format import names
 from journalkit.format.head import ANCESTORS_MAX, NONCE_BYTES, Head, decode_head, encode_head
-from journalkit.objects.interface import PAGE_MAX, Objects, ReadableObjects, UnknownOutcomeError
+from journalkit.objects.interface import PAGE_MAX, Objects, ReadableObjects
 
 HEADS_KEPT: Final = 10
 _LOOKS_MAX: Final = 100

@@ -11,6 +11,7 @@ from typing import Final
 
 from journalkit.cli import (
     bench,
+    checkpoints,
     compact,
     delete,
     demo,
@@ -42,5 +43,6 @@ COMMANDS: Final[tuple[ModuleType, ...]] = (
     compact,
     recover,
     salvage,
+    checkpoints,
     bench,
 )

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from journalkit.errors import ArchiveUnavailableError, KeyTypeError, KeyValueError
+from journalkit.errors import KeyTypeError, KeyValueError
 
 Part: TypeAlias = bytes | bytearray | memoryview
 """A piece of an object: any of them contiguous; a memoryview of whatever it is of, as bytes."""
@@ -34,14 +34,6 @@ _PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._=-]{0,199}"
 _KEY: Final = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
 _PREFIX: Final = re.compile(rf"(?:{_PART}/)*(?:{_PART})?", re.ASCII)
 _NAME: Final = re.compile(_PART, re.ASCII)
-
-
-class UnknownOutcomeError(ArchiveUnavailableError):
-    """Whether the object was created isn't known: the reply was lost. Read it back and compare, or create it again.
-
-    The same bytes again are safe: if the first try did create it, that is
-    found. An object that isn't there may still come, from a request on its way.
-    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, NoReturn
 
-from journalkit.errors import ArchiveUnavailableError, ClosedError, StorageError, UsageError
+from journalkit.errors import ArchiveUnavailableError, ClosedError, StorageError, UnknownOutcomeError, UsageError
 from journalkit.objects.interface import (
     PAGE_MAX,
     ObjectStatus,
     Part,
-    UnknownOutcomeError,
     as_bytes,
     check_range,
     checked_key,

@@ -33,12 +33,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Literal, NoReturn, TypeAlias
 
-from journalkit.errors import ArchiveUnavailableError, ClosedError, StorageError, StoreFullError
+from journalkit.errors import ArchiveUnavailableError, ClosedError, StorageError, StoreFullError, UnknownOutcomeError
 from journalkit.objects.interface import (
     PAGE_MAX,
     ObjectStatus,
     Part,
-    UnknownOutcomeError,
     as_bytes,
     check_range,
     checked_key,

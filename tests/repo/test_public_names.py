@@ -22,20 +22,28 @@ PUBLIC = [
     "AsyncTransaction",
     "AsyncView",
     "Batch",
+    "Best",
+    "Checkpoint",
+    "Checkpoints",
+    "Every",
     "Journal",
     "JournalRecord",
+    "Keep",
     "Key",
     "Lsn",
+    "Overhead",
     "RecoveryReport",
     "Store",
     "Sync",
     "Transaction",
     "Value",
     "View",
+    "YoungDaly",
     "__version__",
     "errors",
     "open",
     "open_async",
+    "open_checkpoints",
     "open_journal",
 ]
 
@@ -74,6 +82,8 @@ ERRORS: dict[str, tuple[type[BaseException], ...]] = {
     "HistoryGoneError": (errors.JournalError,),
     "CheckpointNotFoundError": (errors.JournalError,),
     "ArchiveUnavailableError": (errors.JournalError,),
+    "UnknownOutcomeError": (errors.ArchiveUnavailableError,),
+    "DamagedCheckpointWarning": (UserWarning,),
 }
 
 

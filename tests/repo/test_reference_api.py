@@ -25,10 +25,17 @@ CLASSES = (
     journalkit.Batch,
     journalkit.JournalRecord,
     journalkit.RecoveryReport,
+    journalkit.Checkpoints,
+    journalkit.Checkpoint,
+    journalkit.Keep,
 )
 
 # Called by journalkit's own layers; a user has no reason to.
-INTERNAL = {"Store": {"begin", "end", "freeze", "commit_read", "forbid"}, "Journal": {"forbid"}}
+INTERNAL = {
+    "Store": {"begin", "end", "freeze", "commit_read", "forbid"},
+    "Journal": {"forbid"},
+    "Checkpoints": {"forbid"},
+}
 
 
 def section(text: str, heading: str) -> str:
@@ -70,7 +77,7 @@ def test_every_error_is_in_the_reference(text: str) -> None:
     assert not {name for name in classes if f"`{name}`" not in part}
 
 
-@pytest.mark.parametrize("name", ["open", "open_journal"])
+@pytest.mark.parametrize("name", ["open", "open_journal", "open_checkpoints"])
 def test_signatures_name_every_argument_with_its_default(name: str, text: str) -> None:
     """An option that was renamed or got another default lives on in documents."""
     part = section(text, f"journalkit.{name}")

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from journalkit.clock import SystemClock
-from journalkit.errors import ArchiveUnavailableError, StorageError, UsageError
+from journalkit.errors import ArchiveUnavailableError, StorageError, UnknownOutcomeError, UsageError
 from journalkit.fs.memory import MemoryFileSystem
-from journalkit.objects.interface import UnknownOutcomeError
 from journalkit.objects.places import open_objects
 from journalkit.objects.probe import require_several_writers
 from journalkit.objects.remote import RemoteObjects

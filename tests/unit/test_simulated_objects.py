@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from journalkit.errors import ArchiveUnavailableError, StorageError, StoreFullError, UsageError
-from journalkit.objects.interface import UnknownOutcomeError
+from journalkit.errors import ArchiveUnavailableError, StorageError, StoreFullError, UnknownOutcomeError, UsageError
 from journalkit.objects.probe import probe, require_several_writers
 from journalkit.testing import SimulatedBucket, SimulatedClock
 

@@ -12,14 +12,62 @@ from typing import Any
 import numpy as np
 import pytest
 
+from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.loading import Manifest, read_manifest
+from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.pack import Known
 from journalkit.checkpoint.saving import SaveOptions, Written, write_checkpoint
 from journalkit.checkpoint.tree import capture
+from journalkit.format import names
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import Objects
 from journalkit.objects.places import open_objects
-from journalkit.testing import SimulatedBucket
+from journalkit.testing import SimulatedBucket, SimulatedClock
+
+LONG = 100_000
+"""Bytes of a value that is long enough to lie in a pack."""
+
+
+class Place:
+    """A bucket, a clock, and handles on them."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.bucket = SimulatedBucket(seed=seed)
+        self.clock = SimulatedClock(seed=seed)
+        self.opened: list[Checkpoints] = []
+
+    def open(self, who: str = "writer", **options: Any) -> Checkpoints:
+        """Open it as somebody."""
+        checkpoints = open_on(self.bucket.handle(who), self.clock, **options)
+        self.opened.append(checkpoints)
+        return checkpoints
+
+    def data(self) -> set[str]:
+        """Return what there is besides heads."""
+        return {key for key in self.bucket.contents() if not key.startswith(names.HEADS)}
+
+    def flip(self, key: str, at: int = -1) -> None:
+        """Damage an object."""
+        data = bytearray(self.bucket.contents()[key])
+        data[at] ^= 1
+        self.bucket.handle("bad luck").put(key, (bytes(data),))
+
+    def end(self) -> None:
+        """Let nothing go wrong any more, and close what is open."""
+        self.bucket.before = None
+        self.bucket.mend()
+        for checkpoints in self.opened:
+            checkpoints.close()
+
+
+def state(number: int) -> dict[str, Any]:
+    """Return a state that is another for each number, with something long in it."""
+    return {"step": number, "seen": {f"key-{number}"}, "model": Random(number).randbytes(LONG)}
+
+
+def needed(job: Checkpoints) -> set[str]:
+    """Return the keys of all that its checkpoints need."""
+    return {key for each in job for key in (*each._manifest.packs(), names.checkpoint_key(each.epoch, each.save))}
 
 
 def entry(epoch: int, save: int, name: str = "") -> CheckpointEntry:
@@ -184,3 +232,11 @@ class Saves:
 def saves() -> type[Saves]:
     """Give the functions."""
     return Saves
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """Return a new place; its handles are closed at the end."""
+    place = Place()
+    yield place
+    place.end()

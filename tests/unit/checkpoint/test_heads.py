@@ -13,12 +13,12 @@ from journalkit.errors import (
     ConflictError,
     CorruptionError,
     StoreFullError,
+    UnknownOutcomeError,
     UnsupportedFormatError,
 )
 from journalkit.format import names
 from journalkit.format.envelope import HEADER_BYTES
 from journalkit.format.head import Head, decode_head, encode_head
-from journalkit.objects.interface import UnknownOutcomeError
 from journalkit.testing import SimulatedBucket, SimulatedClock
 
 

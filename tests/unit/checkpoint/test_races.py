@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from journalkit.checkpoint.heads import HEADS_KEPT, HeadWriter, newest_head
-from journalkit.errors import ArchiveUnavailableError, ConflictError, FencedError
+from journalkit.errors import ArchiveUnavailableError, ConflictError, FencedError, UnknownOutcomeError
 from journalkit.format.head import ANCESTORS_MAX, Head, decode_head
-from journalkit.objects.interface import UnknownOutcomeError
 from journalkit.testing import SimulatedBucket, SimulatedClock
 
 Place = tuple[int, int]

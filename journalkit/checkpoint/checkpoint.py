@@ -1,0 +1,170 @@
+"""One checkpoint, as a job sees it: what was said with it at once, its state when it is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Final
+
+from journalkit.checkpoint.loading import Manifest
+from journalkit.checkpoint.pack import Progress
+from journalkit.errors import CheckpointNotFoundError, CorruptionError
+from journalkit.format.head import CheckpointEntry
+
+_ID: Final = re.compile(r"([1-9]\d{0,9})\.([1-9]\d{0,9})", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Checkpoint:
+    """A published checkpoint. It never changes; it may be deleted.
+
+    Attributes:
+        epoch: Which writer of the job saved it.
+        save: Which of that writer's saves it is, from 1.
+        skipped: What is wrong with newer ones, if it was looked for and they were passed over.
+    """
+
+    def __init__(
+        self,
+        entry: CheckpointEntry,
+        read: Callable[[CheckpointEntry], Manifest],
+        is_there: Callable[[CheckpointEntry], bool],
+        where: str,
+        *,
+        skipped: tuple[CorruptionError, ...] = (),
+    ) -> None:
+        self._entry = entry
+        self._read = read
+        self._is_there = is_there
+        self._where = where
+        self.epoch = entry.epoch
+        self.save = entry.save
+        self.skipped = skipped
+
+    @property
+    def id(self) -> str:
+        """What it is known by: epoch and save, "3.17"."""
+        return id_of(self._entry)
+
+    @property
+    def name(self) -> str:
+        """The name that it was given; "" if none. One with a name stays until it is deleted."""
+        return self._entry.name
+
+    @property
+    def time(self) -> datetime:
+        """When it was saved, by the writer's clock, in UTC: a label."""
+        return _EPOCH + timedelta(microseconds=self._entry.time_us)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What retention may choose by."""
+        return MappingProxyType(dict(self._entry.metrics))
+
+    @property
+    def offsets(self) -> Mapping[Any, Any]:
+        """How far the inputs had been read that made this state. Raises as `load`."""
+        return MappingProxyType(dict(self._manifest.said.offsets))
+
+    @property
+    def metadata(self) -> Any:
+        """What the job said besides: a mapping, as a rule. Raises as `load`."""
+        return self._manifest.said.metadata
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes its state has, what is short not counted. Raises as `load`."""
+        return sum(listed.length for listed in self._manifest.said.chunked)
+
+    def load(
+        self,
+        *,
+        lazy: bool = False,
+        mapped: bool = False,
+        paths: Iterable[tuple[Any, ...]] | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
+        """Return the state: your own copy, every byte of it checked.
+
+        Args:
+            lazy: What is long is read when it is asked for: an array's place holds a handle with `shape`, slices
+                and `read()`, a file's one with `copy_to()`.
+            mapped: Arrays are mapped from a directory where that can be, read-only and unchecked, at no cost
+                until they are touched. `verify` checks.
+            paths: Only these parts of the state, by their keys: `[("model", "layer1")]`. What is returned maps each
+                of them to what is there.
+            progress: Called with the bytes that were read, and those there are in all.
+
+        Raises:
+            CorruptionError: It is damaged. `Checkpoints.load_latest` goes on to an older one by itself.
+            CheckpointNotFoundError: It was deleted, and is gone.
+            UsageError: A path leads nowhere, or the state takes a library that isn't installed.
+            UnsupportedFormatError: A later journalkit wrote it, or it takes a package.
+            ArchiveUnavailableError, StorageError: It can't be read just now.
+
+        Complexity:
+            O(bytes of the state), read by several threads.
+        """
+        with self._telling():
+            return self._manifest.load(lazy=lazy, mapped=mapped, paths=paths, progress=progress)
+
+    def verify(self, progress: Progress | None = None) -> list[CorruptionError]:
+        """Read every byte of it and return what is wrong; an empty list if nothing is.
+
+        Raises:
+            CheckpointNotFoundError, UnsupportedFormatError, ArchiveUnavailableError, StorageError: As `load`.
+        """
+        try:
+            with self._telling():
+                return self._manifest.verify(progress)
+        except CorruptionError as error:
+            return [error]
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Checkpoint {self.id}{name} of {self.time:%Y-%m-%d %H:%M:%S} UTC at {self._where}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Checkpoint):
+            return NotImplemented
+        return (self._where, self._entry) == (other._where, other._entry)
+
+    def __hash__(self) -> int:
+        return hash((self._where, self._entry.place))
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        with self._telling():
+            return self._read(self._entry)
+
+    def _telling(self) -> _Telling:
+        return _Telling(self)
+
+
+class _Telling:
+    """Damage of a checkpoint that was deleted meanwhile is no damage."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        mine = self._checkpoint
+        if isinstance(error, CorruptionError) and not mine._is_there(mine._entry):
+            raise CheckpointNotFoundError(f"checkpoint {mine.id} of {mine._where} was deleted: load another") from error
+
+
+def id_of(entry: CheckpointEntry) -> str:
+    """Return what a checkpoint is known by."""
+    return f"{entry.epoch}.{entry.save}"
+
+
+def place_of(text: str) -> tuple[int, int] | None:
+    """Return the epoch and save that an id says, None if it is none."""
+    match = _ID.fullmatch(text)
+    return (int(match[1]), int(match[2])) if match else None

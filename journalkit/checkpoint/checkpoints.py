@@ -1,0 +1,350 @@
+"""The checkpoints of a job: save, find, load, let go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self
+
+from journalkit.checkpoint.background import Saving
+from journalkit.checkpoint.checkpoint import Checkpoint
+from journalkit.checkpoint.finder import CheckpointUsage, Finder, warn
+from journalkit.checkpoint.pacing import Pace
+from journalkit.checkpoint.pack import Progress
+from journalkit.checkpoint.retention import Keep
+from journalkit.checkpoint.said import said
+from journalkit.checkpoint.saver import Pruned, Saver
+from journalkit.checkpoint.tree import Buffers, capture
+from journalkit.clock import Clock
+from journalkit.errors import (
+    ClosedError,
+    CorruptionError,
+    ForkedError,
+    JournalError,
+    KeyTypeError,
+    KeyValueError,
+    ReadOnlyError,
+)
+from journalkit.objects.interface import Objects
+from journalkit.runtime import lifecycle
+
+WRITING: Final = "rw"
+
+
+class Checkpoints:
+    """A job's checkpoints in a directory or in object storage. Made by `open_checkpoints`.
+
+    Iterating yields them newest first; `len` is their number. Threads may share
+    it; saves go one after the other.
+
+    Attributes:
+        where: The directory or URL.
+        mode: "rw", "maintain" or "r".
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        clock: Clock,
+        finder: Finder,
+        saver: Saver | None,
+        *,
+        mode: str,
+        pace: Pace | None,
+        opened_at: str,
+    ) -> None:
+        self.where = objects.where
+        self.mode = mode
+        self._objects = objects
+        self._clock = clock
+        self._finder = finder
+        self._saver = saver
+        self._pace = pace
+        self._opened_at = opened_at
+        self._buffers = Buffers()
+        self._saving: Saving | None = None
+        self._refusal: JournalError | None = None
+        lifecycle.register(self)
+
+    # -- saving ---------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """This writer's incarnation: raised by each that opens the place for writing. Raises ReadOnlyError."""
+        return self._require_writer().epoch
+
+    def save(
+        self,
+        state: Any,
+        *,
+        offsets: Mapping[Any, Any] | None = None,
+        metadata: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        """Save a state with its input offsets, as one consistent checkpoint, and return it.
+
+        Args:
+            state: A tree of values as a store has them (dict, list, tuple, numbers, text, bytes, times, ...), of
+                NumPy arrays, PyTorch tensors, and paths of files, whose content is saved.
+            offsets: How far the inputs have been read, by input; loaded with the state.
+            metadata: What else is worth knowing: a version, a configuration.
+            metrics: Numbers that `Keep(best=...)` and the listing show.
+            name: One with a name stays until it is deleted.
+            progress: Called with the bytes that were looked at, and those there are in all.
+
+        Durability:
+            Once this returns the checkpoint survives a power cut, and is what every node finds as the latest.
+            If it raises, the latest is the one that it was before, unless the error says that the outcome is unknown.
+
+        Raises:
+            UsageError: The state can't be preserved, or the arguments can't be. Nothing was written.
+            FencedError: A newer writer has the job; nothing was published, and nothing will be. Close.
+            StoreFullError: No room. Nothing was published; the next save may succeed.
+            UnknownOutcomeError: The storage didn't say whether it was published; `latest()` tells, once it can.
+            ArchiveUnavailableError, StorageError: Nothing was published.
+            JournalError: What an earlier `save_async` failed with, once; nothing was done for this call.
+
+        Complexity:
+            O(bytes of the state) to find what changed; what changed is written.
+        """
+        saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
+        self.wait()
+        begun_s = self._clock.monotonic_s()
+        captured = capture(state, copy=False)
+        saved = saver.save(captured, words, progress)
+        if self._pace is not None:
+            self._pace.saved(self._clock.monotonic_s() - begun_s)
+        return self._finder.made(saved.entry, saved.manifest)
+
+    def save_async(
+        self,
+        state: Any,
+        *,
+        offsets: Mapping[Any, Any] | None = None,
+        metadata: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        name: str | None = None,
+    ) -> Saving:
+        """Capture a state now and save it while the job goes on; return what tells how that gets on.
+
+        The state is copied before this returns: what happens to it afterwards isn't in the checkpoint. At most one
+        save is under way: if one is, it is waited for first.
+
+        Durability:
+            Nothing is saved when this returns: `wait()` says that it is. An error is raised there, or else by the
+            next save, and by `close`: once.
+
+        Raises:
+            UsageError: As `save`.
+            JournalError: What an earlier one failed with; nothing was done for this call.
+        """
+        saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
+        begun_s = self._clock.monotonic_s()
+        self.wait()
+        captured = capture(state, copy=True, buffers=self._buffers)
+
+        def save(progress: Progress) -> Checkpoint:
+            try:
+                saved = saver.save(captured, words, progress)
+                return self._finder.made(saved.entry, saved.manifest)
+            finally:
+                captured.release()
+
+        self._saving = Saving(save)
+        if self._pace is not None:
+            self._pace.saved(self._clock.monotonic_s() - begun_s)
+        return self._saving
+
+    def wait(self, timeout_s: float | None = None) -> Checkpoint | None:
+        """Wait for the save that is under way, and return its checkpoint; None if none was, or it takes longer.
+
+        Raises:
+            JournalError: What it failed with, if nobody has been told yet.
+        """
+        saving = self._saving
+        if saving is None:
+            return None
+        if not saving.join(timeout_s):
+            return None
+        self._saving = None
+        return saving.told()
+
+    def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:
+        """Count steps and bytes of input that were done, and return whether to save now, by `when`.
+
+        Raises:
+            UsageError: `open_checkpoints` was given no `when`.
+        """
+        self._require_open()
+        if self._pace is None:
+            raise KeyValueError("when to save wasn't said: open_checkpoints(..., when=Every(seconds=600))")
+        return self._pace.is_due(steps=steps, size_bytes=size_bytes)
+
+    # -- finding --------------------------------------------------------------------------------
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest sound checkpoint, None if there is none at all.
+
+        Sound is one whose manifest is whole and whose packs are all there, in their length: one request for each.
+        Damaged ones are passed over with a `DamagedCheckpointWarning`, and told in `skipped`. Whether every byte is
+        right is seen when it is loaded: `load_latest`.
+
+        Raises:
+            CorruptionError: There are some, and none is sound.
+            ArchiveUnavailableError, StorageError, UnsupportedFormatError: It can't be told.
+
+        Complexity:
+            One list, one get and one request for each pack, however many checkpoints there are.
+        """
+        return next(self._found().sound(), None)
+
+    def load_latest(
+        self, *, lazy: bool = False, mapped: bool = False, progress: Progress | None = None
+    ) -> tuple[Any, Checkpoint] | None:
+        """Return the state of the newest checkpoint that can be loaded, and that checkpoint; None if there is none.
+
+        Raises:
+            CorruptionError: There are some, and none is sound.
+            UsageError, UnsupportedFormatError, ArchiveUnavailableError, StorageError: As `Checkpoint.load`.
+        """
+        last: CorruptionError | None = None
+        skipped: list[CorruptionError] = []
+        for checkpoint in self._found().sound():
+            try:
+                state = checkpoint.load(lazy=lazy, mapped=mapped, progress=progress)
+            except CorruptionError as error:
+                last = error
+                skipped += [*checkpoint.skipped, error]
+                warn(checkpoint.id, error)
+            else:
+                checkpoint.skipped = (*skipped, *checkpoint.skipped)
+                return state, checkpoint
+        if last is not None:
+            raise last
+        return None
+
+    def get(self, which: str) -> Checkpoint:
+        """Return a checkpoint by its id ("3.17"), by its name (the newest of that name), or "latest".
+
+        Raises:
+            CheckpointNotFoundError: There is none.
+            ArchiveUnavailableError, StorageError, CorruptionError: It can't be told.
+
+        Complexity:
+            By id one request a level of pages; by name all pages.
+        """
+        return self._found().find(which)
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        """Yield all, newest first, as they are now; pages of a hundred are read as one gets there."""
+        return self._found().newest_first()
+
+    def __len__(self) -> int:
+        return self._found().count()
+
+    # -- letting go -----------------------------------------------------------------------------
+
+    def delete(self, *which: Checkpoint | str) -> None:
+        """Delete checkpoints: they are found no more, and their bytes go after the trash period.
+
+        Raises:
+            CheckpointNotFoundError: One of them isn't there; none was deleted.
+            FencedError, ConflictError, ArchiveUnavailableError, StorageError: As `save`.
+        """
+        saver = self._require_saver()
+        found = [each if isinstance(each, Checkpoint) else self.get(each) for each in which]
+        saver.trash([(each.epoch, each.save) for each in found])
+
+    def prune(self, keep: Keep | None = None, *, dry_run: bool = False) -> Pruned:
+        """Let go what `keep` doesn't want, and delete everything that nobody needs any more.
+
+        Also what killed and failed saves have left. Reads every manifest and lists the whole place.
+
+        Args:
+            keep: The rule; that of `open_checkpoints` if it isn't given, and if there is none either all stay.
+            dry_run: Tell what would be done, and change nothing.
+
+        Raises:
+            CorruptionError: A manifest can't be read, so nobody knows what may go: delete that checkpoint first.
+            FencedError, ArchiveUnavailableError, StorageError: Some of it may be done. Again is safe.
+        """
+        if keep is not None and not isinstance(keep, Keep):
+            raise KeyTypeError(f"keep={keep!r} is no Keep")
+        return self._require_saver().prune(keep, dry_run=dry_run)
+
+    def usage(self) -> list[CheckpointUsage]:
+        """Return what each checkpoint takes, newest first. Reads every manifest.
+
+        Raises:
+            CorruptionError, ArchiveUnavailableError, StorageError: A manifest can't be read.
+        """
+        return self._found().usage()
+
+    # -- the handle -----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Wait for a save that is under way, and let go. Idempotent.
+
+        Raises:
+            JournalError: What an earlier `save_async` failed with, if nobody has been told yet. Closed all the same.
+        """
+        if self._refusal is not None:
+            return
+        try:
+            self.wait()
+        finally:
+            self._refusal = ClosedError(f"{self.where} was closed: open it again")
+            lifecycle.unregister(self)
+            self._buffers.clear()
+            self._objects.close()
+
+    def forbid(self) -> None:
+        """Refuse every later use: this is a child of the process that opened it."""
+        self._refusal = ForkedError(
+            f"{self.where} was opened by the parent process (at {self._opened_at}); a child opens it for itself"
+        )
+
+    def __enter__(self) -> Self:
+        self._require_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            # What the caller is about to be told is the first thing that went wrong.
+            with suppress(JournalError):
+                self.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._refusal is not None else ""
+        return f"<Checkpoints at {self.where}, mode {self.mode!r}{closed}>"
+
+    # -- within ---------------------------------------------------------------------------------
+
+    def _found(self) -> Finder:
+        self._require_open()
+        return self._finder
+
+    def _require_open(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+
+    def _require_writer(self) -> Saver:
+        """Return what saves: for who has taken over the job."""
+        saver = self._require_saver()
+        if self.mode != WRITING:
+            raise ReadOnlyError(f"{self.where} is open to delete and prune only; open it with mode='rw' to save")
+        return saver
+
+    def _require_saver(self) -> Saver:
+        self._require_open()
+        if self._saver is None:
+            raise ReadOnlyError(f"{self.where} is open for reading only; open it with mode='rw'")
+        return self._saver
+

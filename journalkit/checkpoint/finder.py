@@ -1,0 +1,161 @@
+"""Finds checkpoints: the newest sound one, one by id or name, all of them. For readers and writers alike."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from journalkit.checkpoint import catalogue
+from journalkit.checkpoint.checkpoint import Checkpoint, id_of, place_of
+from journalkit.checkpoint.heads import newest_head
+from journalkit.checkpoint.loading import Manifest
+from journalkit.checkpoint.manifests import Manifests
+from journalkit.checkpoint.said import LATEST
+from journalkit.errors import CheckpointNotFoundError, CorruptionError, DamagedCheckpointWarning
+from journalkit.format.head import CheckpointEntry, Head
+from journalkit.objects.interface import ReadableObjects
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointUsage:
+    """What one checkpoint takes: in all, and how much of it would be free if it alone were deleted."""
+
+    checkpoint: Checkpoint
+    total_bytes: int
+    own_bytes: int
+
+
+class Finder:
+    """Looks at one place. Threads may share it. Every method raises as `heads.newest_head`, besides what it says."""
+
+    def __init__(self, objects: ReadableObjects, manifests: Manifests) -> None:
+        self._objects = objects
+        self._manifests = manifests
+        self._head: Head | None = None
+        self._guard = threading.Lock()
+
+    def sound(self) -> Iterator[Checkpoint]:
+        """Yield the checkpoints whose manifest is whole and whose packs are all there, newest first.
+
+        Raises:
+            CorruptionError: There are some, and none is sound.
+        """
+        head = self._look()
+        if head is None:
+            return
+        skipped: list[CorruptionError] = []
+        is_any = False
+        for entry in catalogue.newest_first(self._objects, head):
+            try:
+                manifest = self._manifests.read(entry)
+                self._check_packs(manifest)
+            except CorruptionError as error:
+                # Deleted since the head was read: no damage, and nothing to be told.
+                if self._is_there(entry):
+                    skipped.append(error)
+                    warn(id_of(entry), error)
+                continue
+            is_any = True
+            yield self.made(entry, manifest, skipped=tuple(skipped))
+            skipped = []
+        if skipped and not is_any:
+            raise skipped[0]
+
+    def find(self, which: str) -> Checkpoint:
+        """Return a checkpoint by its id, by its name (the newest of that name), or "latest".
+
+        Raises:
+            CheckpointNotFoundError: There is none.
+        """
+        if which == LATEST:
+            for checkpoint in self.sound():
+                return checkpoint
+            raise CheckpointNotFoundError(f"{self._objects.where} has no checkpoints yet")
+        head = self._look()
+        place = place_of(which)
+        if head is not None:
+            if place is not None:
+                entry = catalogue.find(self._objects, head, place)
+            else:
+                entries = catalogue.newest_first(self._objects, head)
+                entry = next((each for each in entries if each.name == which), None)
+            if entry is not None:
+                return self.made(entry)
+        kind = "of that id" if place is not None else "of that name"
+        raise CheckpointNotFoundError(f"{self._objects.where} has no checkpoint {which!r}: none {kind}")
+
+    def newest_first(self) -> Iterator[Checkpoint]:
+        """Yield all, as they are now; pages of a hundred are read as one gets there."""
+        head = self._look()
+        if head is not None:
+            yield from map(self.made, catalogue.newest_first(self._objects, head))
+
+    def count(self) -> int:
+        """Return how many there are."""
+        head = self._look()
+        return 0 if head is None else len(head.checkpoints) + sum(page.count for page in head.pages)
+
+    def usage(self) -> list[CheckpointUsage]:
+        """Return what each checkpoint takes, newest first. Reads every manifest.
+
+        Raises:
+            CorruptionError: A manifest can't be read.
+        """
+        head = self._look()
+        if head is None:
+            return []
+        found = [
+            (self.made(entry), self._manifests.read(entry).packs())
+            for entry in catalogue.newest_first(self._objects, head)
+        ]
+        users: dict[str, int] = {}
+        for _, packs in found:
+            for key in packs:
+                users[key] = users.get(key, 0) + 1
+        return [
+            CheckpointUsage(
+                checkpoint,
+                sum(use.used_bytes for use in packs.values()),
+                sum(use.pack.pack_bytes for key, use in packs.items() if users[key] == 1),
+            )
+            for checkpoint, packs in found
+        ]
+
+    def made(
+        self, entry: CheckpointEntry, manifest: Manifest | None = None, *, skipped: Iterable[CorruptionError] = ()
+    ) -> Checkpoint:
+        """Return a checkpoint of the head as a caller gets it."""
+        made = Checkpoint(entry, self._manifests.read, self._is_there, self._objects.where, skipped=tuple(skipped))
+        if manifest is not None:
+            made._manifest = manifest
+        return made
+
+    # -- within ---------------------------------------------------------------------------------
+
+    def _check_packs(self, manifest: Manifest) -> None:
+        for key, use in manifest.packs().items():
+            status = self._objects.status(key)
+            if status is None or status.size_bytes != use.pack.pack_bytes:
+                reason = "a pack is missing" if status is None else f"a pack has {status.size_bytes} bytes"
+                raise CorruptionError(
+                    f"{reason}, where there were {use.pack.pack_bytes}",
+                    path=f"{self._objects.where}/{key}",
+                    next_step="load an older checkpoint, which may not need it",
+                )
+
+    def _is_there(self, entry: CheckpointEntry) -> bool:
+        head = self._look()
+        return head is not None and catalogue.find(self._objects, head, entry.place) is not None
+
+    def _look(self) -> Head | None:
+        """Return the newest head, None if there is none."""
+        with self._guard:
+            self._head = newest_head(self._objects, self._head)
+            return self._head
+
+
+def warn(which: str, error: CorruptionError) -> None:
+    """Say that a checkpoint is passed over."""
+    warnings.warn(f"checkpoint {which} is damaged and passed over: {error}", DamagedCheckpointWarning, stacklevel=4)

@@ -1,0 +1,60 @@
+"""The manifests of a job's checkpoints, and which packs each needs: read once, since they never change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable
+
+from journalkit.checkpoint.loading import Manifest, read_manifest
+from journalkit.errors import CorruptionError
+from journalkit.format import names
+from journalkit.format.head import CheckpointEntry
+from journalkit.objects.interface import ReadableObjects
+
+
+class Manifests:
+    """Reads manifests of one place. Threads may share it."""
+
+    def __init__(self, objects: ReadableObjects) -> None:
+        self._objects = objects
+        self._needs: dict[tuple[int, int], frozenset[str]] = {}
+        self._guard = threading.Lock()
+
+    def read(self, entry: CheckpointEntry) -> Manifest:
+        """Return a checkpoint's manifest, checked against what the head says of it.
+
+        Raises:
+            CorruptionError: It is missing, damaged, or another checkpoint's.
+            UnsupportedFormatError: A later journalkit wrote it.
+            ArchiveUnavailableError, StorageError: It can't be read.
+        """
+        key = names.checkpoint_key(*entry.place)
+        manifest = read_manifest(self._objects, key, entry.manifest_digest)
+        if (manifest.said.epoch, manifest.said.save) != entry.place:
+            path = f"{self._objects.where}/{key}"
+            raise CorruptionError("it is another checkpoint's manifest", path=path, next_step="load an older one")
+        self.learn(entry, manifest)
+        return manifest
+
+    def learn(self, entry: CheckpointEntry, manifest: Manifest) -> None:
+        """Note which packs a checkpoint needs, whose manifest was read or written by somebody else."""
+        with self._guard:
+            self._needs[entry.place] = frozenset(manifest.packs())
+
+    def needs(self, entry: CheckpointEntry) -> Collection[str]:
+        """Return the keys of the packs that a checkpoint needs. Raises as `read`."""
+        known = self._needs.get(entry.place)
+        if known is None:
+            self.read(entry)
+            known = self._needs[entry.place]
+        return known
+
+    def unread(self, entries: Iterable[CheckpointEntry]) -> int:
+        """Return how many of them would have to be read to know what they need."""
+        return sum(entry.place not in self._needs for entry in entries)
+
+    def forget(self, entries: Iterable[CheckpointEntry]) -> None:
+        """Let go of what is known of checkpoints that there are no more."""
+        with self._guard:
+            for entry in entries:
+                self._needs.pop(entry.place, None)

@@ -1,0 +1,168 @@
+"""Opening a job's checkpoints: what `journalkit.open_checkpoints` is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from journalkit.checkpoint.checkpoints import Checkpoints
+from journalkit.checkpoint.finder import Finder
+from journalkit.checkpoint.heads import HeadWriter, newest_head
+from journalkit.checkpoint.manifests import Manifests
+from journalkit.checkpoint.pacing import Pace, When
+from journalkit.checkpoint.retention import Keep
+from journalkit.checkpoint.saver import Saver
+from journalkit.checkpoint.saving import SaveOptions
+from journalkit.clock import Clock, SystemClock
+from journalkit.errors import KeyTypeError, KeyValueError, StoreNotFoundError, UsageError
+from journalkit.format import names
+from journalkit.format.head import WRITERS
+from journalkit.fs.interface import FileSystem
+from journalkit.objects.interface import Objects
+from journalkit.objects.places import open_objects
+from journalkit.objects.probe import require_several_writers
+from journalkit.options import Duration, seconds
+from journalkit.runtime.place import caller
+
+MODES: Final = ("rw", "maintain", "r")
+_HOUR_S: Final = 3600.0
+
+
+def open_checkpoints(
+    where: str | os.PathLike[str],
+    *,
+    mode: Literal["rw", "maintain", "r"] = "rw",
+    create: bool = True,
+    keep: Keep | None = None,
+    when: When | None = None,
+    trash_period: Duration = _HOUR_S,
+    writers: Literal["several", "one"] = "several",
+    digest: Literal["sha256", "blake3"] | None = None,
+    compression: Literal["zstd"] | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    fs: FileSystem | None = None,
+    clock: Clock | None = None,
+) -> Checkpoints:
+    """Open the checkpoints of a job, and return them.
+
+    To open with mode "rw" is to take over the job: whoever had it open publishes nothing any more, on whatever node,
+    and gets `FencedError`. So open first, then load the latest and go on.
+
+    Args:
+        where: A directory, or a URL: `file://`, `s3://bucket/job`, `gs://`, `az://`; `memory://` is gone with the
+            handle. Object storage takes the extra `journalkit[object-storage]`.
+        mode: "rw", the job; "maintain", beside the job, to delete and prune without taking over; "r", to look and
+            load, and never a byte changed.
+        create: Whether a place without checkpoints may become one with some, in mode "rw".
+        keep: What stays after each save. All stay if it isn't given. Checkpoints with a name always do.
+        when: What `due` answers by.
+        trash_period: How long the bytes of a deleted checkpoint stay, for whoever loads it just now.
+        writers: "several": the place is asked whether it enforces conditional writes, and refused if not. "one": it
+            isn't asked, and you see to it that there is one writer at a time.
+        digest: What chunks are known by; the quickest that is installed if it isn't given.
+        compression: Of chunks; none by default.
+        threads: How many compute digests and compress; one for each core by default.
+        options: For object storage, what `obstore.store.from_url` takes besides the URL.
+        fs: Where a directory lies, for tests.
+        clock: Time and chance, for tests.
+
+    Durability:
+        In mode "rw" the take-over survives a power cut once this returns.
+
+    Raises:
+        UsageError: The arguments can't be, the place doesn't enforce conditional writes, holds a store, or takes a
+            package that isn't installed.
+        StoreNotFoundError: There are no checkpoints there, and none may be begun.
+        CorruptionError: The newest head is damaged.
+        UnsupportedFormatError: A later journalkit wrote it. Nothing was touched.
+        UnknownOutcomeError, ConflictError: Others open it at the same time, or a reply was lost: open it again.
+        ArchiveUnavailableError, StorageError, StoreFullError: The place can't be read or written.
+    """
+    using = clock if clock is not None else SystemClock()
+    objects = open_objects(where, fs=fs, clock=using, options=options)
+    try:
+        return open_on(
+            objects,
+            using,
+            mode=mode,
+            create=create,
+            keep=keep,
+            when=when,
+            trash_period=trash_period,
+            writers=writers,
+            digest=digest,
+            compression=compression,
+            threads=threads,
+        )
+    except BaseException:
+        objects.close()
+        raise
+
+
+def open_on(
+    objects: Objects,
+    clock: Clock,
+    *,
+    mode: str = "rw",
+    create: bool = True,
+    keep: Keep | None = None,
+    when: When | None = None,
+    trash_period: Duration = _HOUR_S,
+    writers: str = "several",
+    digest: str | None = None,
+    compression: str | None = None,
+    threads: int | None = None,
+) -> Checkpoints:
+    """Open the checkpoints in a place that somebody opened already: as `open_checkpoints`."""
+    if mode not in MODES:
+        raise KeyValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
+    if writers not in WRITERS:
+        raise KeyValueError(f"writers={writers!r} is none of {', '.join(WRITERS)}")
+    if keep is not None and not isinstance(keep, Keep):
+        raise KeyTypeError(f"keep={keep!r} is no Keep")
+    trash_period_s = seconds(trash_period, "trash_period")
+    if not trash_period_s >= 0:
+        raise KeyValueError(f"trash_period={trash_period!r}: not before now")
+    pace = Pace(when, clock) if when is not None else None
+    manifests = Manifests(objects)
+    heads = _heads(objects, clock, mode, writers, create=create)
+    saver = None
+    if heads is not None:
+        saver = Saver(
+            objects,
+            clock,
+            heads,
+            manifests,
+            keep=keep,
+            trash_period_s=trash_period_s,
+            options=SaveOptions(digest or "", compression or "none", threads),
+            is_writer=mode == "rw",
+        )
+        if mode == "rw":
+            saver.sweep_after_the_last()
+    return Checkpoints(objects, clock, Finder(objects, manifests), saver, mode=mode, pace=pace, opened_at=caller())
+
+
+def _heads(objects: Objects, clock: Clock, mode: str, writers: str, *, create: bool) -> HeadWriter | None:
+    """Return what publishes, None for a reader."""
+    if mode == "maintain":
+        joined = HeadWriter.join(objects, clock)
+        if joined is None:
+            raise _nothing_at(objects)
+        return joined
+    is_new = newest_head(objects) is None
+    if is_new and (mode == "r" or not create):
+        raise _nothing_at(objects)
+    if mode == "r":
+        return None
+    if is_new and objects.status(names.MANIFEST) is not None:
+        raise UsageError(f"{objects.where} holds a store: checkpoints need a place of their own")
+    if writers == "several":
+        require_several_writers(objects, clock)
+    return HeadWriter.begin(objects, clock, writers=writers)
+
+
+def _nothing_at(objects: Objects) -> StoreNotFoundError:
+    return StoreNotFoundError(f"there are no checkpoints at {objects.where}: check the path", path=objects.where)

@@ -1,0 +1,62 @@
+"""What a job says with a save: how far its inputs were read, and what else is worth knowing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from journalkit.checkpoint.checkpoint import place_of
+from journalkit.errors import KeyTypeError, KeyValueError
+from journalkit.format.codec import CborCodec
+from journalkit.format.head import METRICS_MAX, NAME_CHARACTERS_MAX
+
+LATEST: Final = "latest"
+"""What the newest sound checkpoint is asked for by, and therefore none is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """It, checked and copied."""
+
+    offsets: Mapping[Any, Any]
+    metadata: Any
+    metrics: Mapping[str, float]
+    name: str
+
+
+def said(
+    offsets: Mapping[Any, Any] | None, metadata: Any, metrics: Mapping[str, float] | None, name: str | None
+) -> Said:
+    """Return what is said with a save.
+
+    Raises:
+        UsageError: It can't be. It is refused now, not in a thread or when half of the state is written.
+    """
+    if offsets is not None and not isinstance(offsets, Mapping):
+        raise KeyTypeError(f"offsets={offsets!r:.100} is no mapping")
+    copied = dict(offsets or {})
+    CborCodec().encode([copied, metadata])
+    return Said(copied, metadata, _measured(metrics), _named(name))
+
+
+def _measured(metrics: Mapping[str, float] | None) -> dict[str, float]:
+    given: dict[Any, Any] = {} if metrics is None else dict(metrics)
+    for key, value in given.items():
+        if not isinstance(key, str) or isinstance(value, bool) or not isinstance(value, int | float):
+            raise KeyTypeError(f"metrics={{{key!r}: {value!r:.50}}}: a number by name")
+    if len(given) > METRICS_MAX:
+        raise KeyValueError(f"{len(given)} metrics: {METRICS_MAX} are the most")
+    return {key: float(value) for key, value in given.items()}
+
+
+def _named(name: str | None) -> str:
+    if name is None:
+        return ""
+    if not isinstance(name, str):
+        raise KeyTypeError(f"name={name!r:.100} is no str")
+    if not name or len(name) > NAME_CHARACTERS_MAX or name == LATEST or place_of(name) is not None:
+        raise KeyValueError(
+            f"name={name!r:.100}: 1 to {NAME_CHARACTERS_MAX} characters, and neither {LATEST!r} nor an id"
+        )
+    return name

@@ -1,0 +1,292 @@
+"""The writer of a job's checkpoints: writes, publishes, lets the old ones go.
+
+    capture     by the caller
+    pack        what the checkpoint doesn't share with the one that it stands on
+    manifest
+    head        the checkpoint is there, and those that needn't stay are in the trash: one create for both
+    sweep       what was in the trash for long enough
+
+A save stands on the newest checkpoint, and takes from it what hasn't changed.
+Whether that one is still there is asked in the moment of publishing, by the
+head that the new one is created on. If it isn't, all is written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from journalkit.checkpoint import catalogue, sweeping
+from journalkit.checkpoint.catalogue import PAGE_ENTRIES, Place
+from journalkit.checkpoint.chunks import best_digest
+from journalkit.checkpoint.heads import HeadWriter
+from journalkit.checkpoint.loading import Manifest
+from journalkit.checkpoint.manifests import Manifests
+from journalkit.checkpoint.pack import Known, Progress
+from journalkit.checkpoint.retention import LEAVING_MAX, Keep
+from journalkit.checkpoint.said import Said
+from journalkit.checkpoint.saving import SaveOptions, Written, write_checkpoint
+from journalkit.checkpoint.tree import Captured
+from journalkit.clock import Clock
+from journalkit.errors import CorruptionError, JournalError, UnknownOutcomeError
+from journalkit.format import names
+from journalkit.format.head import CheckpointEntry, Head
+from journalkit.objects.interface import Objects
+
+_PUBLISHES_MAX: Final = 3
+"""How often a publish whose outcome is unknown is tried before the caller is told. Each waits and tries by itself."""
+_READS_MAX: Final = 100
+"""How many manifests a save reads at most to know what may be deleted; where there are more, `prune` does it."""
+
+_log = logging.getLogger("journalkit.checkpoint")
+
+
+class _BaseGoneError(Exception):
+    """The checkpoint that a save stands on was deleted meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One published checkpoint."""
+
+    entry: CheckpointEntry
+    manifest: Manifest
+    written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune did, or would do.
+
+    Attributes:
+        leaving: Checkpoints that go into the trash.
+        forgotten: Checkpoints whose time in the trash is up.
+        objects: How many objects are deleted: packs, manifests and pages that nobody needs.
+        size_bytes: How much room that gives back.
+    """
+
+    leaving: tuple[CheckpointEntry, ...]
+    forgotten: tuple[CheckpointEntry, ...]
+    objects: int
+    size_bytes: int
+
+
+class Saver:
+    """Changes what checkpoints there are, by one `HeadWriter`. Threads may share it; saves go one after the other."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        clock: Clock,
+        heads: HeadWriter,
+        manifests: Manifests,
+        *,
+        keep: Keep | None,
+        trash_period_s: float,
+        options: SaveOptions,
+        is_writer: bool,
+    ) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._heads = heads
+        self._manifests = manifests
+        self._keep = keep
+        self._trash_period_s = trash_period_s
+        self._options = options
+        self._is_writer = is_writer
+        self._one_save = threading.Lock()
+        self._next_save = 1
+        self._in_flight: set[Place] = set()
+        self._newest: tuple[CheckpointEntry, Manifest] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The writer's epoch."""
+        return self._heads.epoch
+
+    def save(self, captured: Captured, said: Said, progress: Progress | None = None) -> Saved:
+        """Write a captured state and publish it.
+
+        Raises as `Checkpoints.save`.
+        """
+        with self._one_save:
+            try:
+                saved = self._save_on(self._base(), captured, said, progress)
+            except _BaseGoneError:
+                saved = self._save_on(None, captured, said, progress)
+            self._newest = (saved.entry, saved.manifest)
+            self._tidy()
+            return saved
+
+    def trash(self, places: Collection[Place]) -> Head:
+        """Put checkpoints into the trash. What isn't there is left out. Raises as `HeadWriter.publish`."""
+        wanted = set(places)
+
+        def change(head: Head) -> Head | None:
+            there = {place for place in wanted if catalogue.find(self._objects, head, place) is not None}
+            return catalogue.trash(self._objects, self._clock, head, there) if there else None
+
+        return self._heads.publish(change)
+
+    def prune(self, keep: Keep | None, *, dry_run: bool) -> Pruned:
+        """Let go what needn't stay, and delete everything that nobody needs. Raises as `Checkpoints.prune`."""
+        head = self._heads.refresh()
+        rule = keep if keep is not None else self._keep
+        leaving = tuple(rule.leaving(catalogue.newest_first(self._objects, head))) if rule is not None else ()
+        if leaving and not dry_run:
+            head = self.trash([entry.place for entry in leaving])
+        gone = sweeping.due(head, self._clock, self._trash_period_s)
+        if gone and not dry_run:
+            head = sweeping.forget(self._heads, gone)
+        elif gone:
+            head = replace(head, trash=tuple(entry for entry in head.trash if entry not in gone))
+        garbage = sweeping.orphans(
+            self._objects, head, self._manifests.needs, in_flight=set(self._in_flight) if self._is_writer else None
+        )
+        by_these = sweeping.left_by(self._objects, head, gone, self._manifests.needs)
+        found = {status.key: status for status in (*by_these.objects, *garbage.objects)}
+        garbage = sweeping.Garbage(tuple(found.values()))
+        if not dry_run:
+            sweeping.delete(self._objects, garbage)
+            self._manifests.forget(entry.checkpoint for entry in gone)
+        return Pruned(leaving, tuple(entry.checkpoint for entry in gone), len(garbage.objects), garbage.size_bytes)
+
+    def sweep_after_the_last(self) -> None:
+        """Delete what killed saves of earlier epochs left. What can't be, is by a later prune."""
+        try:
+            sweeping.delete(self._objects, sweeping.after_the_last(self._objects, self._heads.head))
+        except JournalError as error:
+            _log.warning("%s: what a killed save left was not deleted: %s", self._objects.where, error)
+
+    # -- within ---------------------------------------------------------------------------------
+
+    def _base(self) -> tuple[CheckpointEntry, Manifest] | None:
+        """Return the newest checkpoint whose manifest can be read, to stand on."""
+        newest = next(catalogue.newest_first(self._objects, self._heads.head), None)
+        if newest is None:
+            return None
+        if self._newest is not None and self._newest[0].place == newest.place:
+            return self._newest
+        try:
+            return newest, self._manifests.read(newest)
+        except CorruptionError:
+            return None
+
+    def _save_on(
+        self,
+        base: tuple[CheckpointEntry, Manifest] | None,
+        captured: Captured,
+        said: Said,
+        progress: Progress | None,
+    ) -> Saved:
+        place = (self._heads.epoch, self._next_save)
+        self._next_save += 1
+        self._in_flight.add(place)
+        is_settled = True
+        try:
+            time_us = self._clock.wall_us()
+            digest = self._options.digest or best_digest()
+            written = write_checkpoint(
+                self._objects,
+                job=self._heads.head.job,
+                epoch=place[0],
+                save=place[1],
+                captured=captured,
+                time_us=time_us,
+                offsets=said.offsets,
+                metadata=said.metadata,
+                metrics=said.metrics,
+                name=said.name,
+                known=Known.of([base[1].said] if base is not None else [], digest),
+                options=self._options,
+                progress=progress,
+            )
+            entry = CheckpointEntry(
+                *place, time_us, written.manifest_bytes, written.manifest_digest, said.name, dict(said.metrics)
+            )
+            manifest = Manifest(self._objects, written.manifest_key, written.manifest)
+            is_settled = False
+            try:
+                self._publish(entry, base[0].place if base is not None else None)
+            except (UnknownOutcomeError, KeyboardInterrupt):
+                raise
+            except Exception:
+                is_settled = True
+                raise
+        except BaseException:
+            # One that may have been published stays, and is in flight for as long as the epoch lasts.
+            if is_settled:
+                self._take_back(place)
+            raise
+        self._in_flight.discard(place)
+        self._manifests.learn(entry, manifest)
+        return Saved(entry, manifest, written)
+
+    def _publish(self, entry: CheckpointEntry, base: Place | None) -> None:
+        def change(head: Head) -> Head | None:
+            if self._is_in(head, entry.place):
+                return None
+            if base is not None and not self._is_in(head, base):
+                raise _BaseGoneError
+            added = catalogue.add(self._objects, self._clock, head, entry)
+            leaving = self._leaving(added, is_all=added.pages != head.pages)
+            return catalogue.trash(self._objects, self._clock, added, leaving) if leaving else added
+
+        unknown: UnknownOutcomeError | None = None
+        for turn in range(1, _PUBLISHES_MAX + 1):
+            try:
+                self._heads.publish(change)
+            except UnknownOutcomeError as error:
+                unknown = error
+                if turn == _PUBLISHES_MAX:
+                    raise
+            except JournalError as error:
+                if unknown is None:
+                    raise
+                # What the tries before did isn't known, whatever this one says.
+                raise unknown from error
+            else:
+                return
+
+    def _leaving(self, head: Head, *, is_all: bool) -> list[Place]:
+        """Return what a save lets go: by those in the head, and by all of them whenever a page was written."""
+        if self._keep is None:
+            return []
+        entries = catalogue.newest_first(self._objects, head) if is_all else reversed(head.checkpoints)
+        leaving = self._keep.leaving(entries)
+        return [entry.place for entry in leaving[: PAGE_ENTRIES if is_all else LEAVING_MAX]]
+
+    def _is_in(self, head: Head, place: Place) -> bool:
+        """Whether a checkpoint is in the head, be it in the trash."""
+        return any(entry.checkpoint.place == place for entry in head.trash) or (
+            catalogue.find(self._objects, head, place) is not None
+        )
+
+    def _take_back(self, place: Place) -> None:
+        """Delete what a failed save wrote; what can't be is an orphan, and nobody's."""
+        self._in_flight.discard(place)
+        with contextlib.suppress(JournalError):
+            self._objects.delete(names.pack_key(*place, 0), names.checkpoint_key(*place))
+
+    def _tidy(self) -> None:
+        """Sweep what is due, if few manifests have to be read for it. The save has succeeded, whatever happens here."""
+        head = self._heads.head
+        gone = sweeping.due(head, self._clock, self._trash_period_s)
+        if not gone or self._unread(head) > _READS_MAX:
+            return
+        try:
+            head = sweeping.forget(self._heads, gone)
+            sweeping.delete(self._objects, sweeping.left_by(self._objects, head, gone, self._manifests.needs))
+            self._manifests.forget(entry.checkpoint for entry in gone)
+        except JournalError as error:
+            _log.warning("%s: deleted checkpoints were not swept: %s", self._objects.where, error)
+
+    def _unread(self, head: Head) -> int:
+        in_pages = sum(page.count for page in head.pages)
+        if in_pages > _READS_MAX:
+            return in_pages
+        return self._manifests.unread(catalogue.newest_first(self._objects, head))

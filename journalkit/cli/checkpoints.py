@@ -1,0 +1,340 @@
+"""`journalkit checkpoints`: a job's checkpoints, looked at, checked and thinned out, without the job's own classes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from journalkit.checkpoint.checkpoint import Checkpoint, id_of
+from journalkit.checkpoint.checkpoints import Checkpoints
+from journalkit.checkpoint.open import open_checkpoints
+from journalkit.checkpoint.retention import Best, Keep
+from journalkit.checkpoint.said import LATEST
+from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile
+from journalkit.cli import codes, jsonform
+from journalkit.cli.arguments import Commands, Parser, WrongUsageError, add_command, positive
+from journalkit.cli.page import Cell, Fields, Grid, Remarks, Toned, show
+from journalkit.cli.terminal import count, progress, say_json, shortened, size, tell
+from journalkit.errors import UsageError
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
+_EVERY: Final = re.compile(r"([^=]+)=([^=]+)")
+_BEST: Final = re.compile(r"([^=]+?)(?::(min|max))?=(\d+)")
+_TREE_LINES_MAX: Final = 40
+_WIDTH: Final = 60
+
+
+def add_parser(commands: Commands) -> None:
+    """Register the command and what it can be asked for."""
+    parser = commands.add_parser(
+        "checkpoints",
+        help="look at a job's checkpoints, check them, thin them out",
+        description="A job's checkpoints, in a directory or in object storage.",
+        epilog="`journalkit checkpoints ACTION --help` tells more.\n\nexample:\n  journalkit checkpoints list job",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions: Commands = parser.add_subparsers(metavar="ACTION", dest="action", required=True, parser_class=Parser)
+    _add(
+        actions, "list", "list the checkpoints, newest first", run=_list,
+        example="journalkit checkpoints list job\njournalkit checkpoints list s3://bucket/job --limit 20 --json",
+    ).add_argument("--limit", type=positive, metavar="N", help="only the newest N")  # fmt: skip
+    _add_which(
+        _add(
+            actions, "show", "show one checkpoint: offsets, metadata, what its state is made of", run=_show,
+            example="journalkit checkpoints show job\njournalkit checkpoints show job 3.17",
+        )
+    )  # fmt: skip
+    verify = _add(
+        actions, "verify", "read every byte of a checkpoint and say whether it is sound", run=_verify,
+        text="Exit code 0: sound. 2: damaged.",
+        example="journalkit checkpoints verify job\njournalkit checkpoints verify job --all",
+    )  # fmt: skip
+    _add_which(verify)
+    verify.add_argument("--all", action="store_true", help="all of them")
+    delete = _add(
+        actions, "delete", "delete checkpoints; their bytes go after the trash period", run=_delete,
+        text="Beside the job, which isn't stopped by it.",
+        example="journalkit checkpoints delete job 3.17 before-upgrade",
+    )  # fmt: skip
+    delete.add_argument("which", metavar="WHICH", nargs="+", help="ids (3.17) or names")
+    prune = _add(
+        actions, "prune", "let go what needn't stay, and delete what nobody needs", run=_prune,
+        text="A checkpoint stays if any of the rules wants it; without a rule all stay, and only what was deleted "
+        "before and what killed saves have left goes. The newest stays, and so does one with a name.",
+        example="journalkit checkpoints prune job --last 5 --every 1h=1d --every 1d=4w --best loss=3 --dry-run",
+    )  # fmt: skip
+    prune.add_argument("--last", type=positive, metavar="N", help="the newest N stay")
+    prune.add_argument(
+        "--every", action="append", default=[], metavar="INTERVAL=TIME",
+        help="the newest of each INTERVAL stays, TIME back: 1h=1d; units are s, m, h, d, w",
+    )  # fmt: skip
+    prune.add_argument(
+        "--best", action="append", default=[], metavar="METRIC[:max]=N",
+        help="the N of the least, or greatest, METRIC stay",
+    )  # fmt: skip
+    prune.add_argument("--dry-run", action="store_true", help="tell what would be done, and change nothing")
+    for action in (delete, prune):
+        action.add_argument(
+            "--trash-period", type=_duration, default=3600.0, metavar="TIME",
+            help="how long the bytes of deleted checkpoints stay (default: 1h)",
+        )  # fmt: skip
+    _add(
+        actions, "du", "tell what each checkpoint takes, and what it shares", run=_du,
+        example="journalkit checkpoints du job",
+    )  # fmt: skip
+
+
+def _add(actions: Commands, name: str, does: str, *, run: Any, example: str, text: str = "") -> Parser:
+    parser = add_command(actions, name, does, run=run, example=example, text=text)
+    parser.add_argument("url", metavar="URL", help="a directory, or s3://, gs://, az://")
+    return parser
+
+
+def _add_which(parser: Parser) -> None:
+    parser.add_argument(
+        "which", metavar="WHICH", nargs="?", default=LATEST, help="an id (3.17), a name, or latest (the default)"
+    )
+
+
+# -- actions ---------------------------------------------------------------------------------------
+
+
+def _list(args: argparse.Namespace) -> int:
+    with _opened(args) as checkpoints:
+        found: list[Checkpoint] = []
+        for checkpoint in checkpoints:
+            if args.limit is not None and len(found) == args.limit:
+                break
+            found.append(checkpoint)
+        if args.json:
+            say_json([_summary(checkpoint) for checkpoint in found])
+            return codes.DONE
+        metrics = sorted({name for checkpoint in found for name in checkpoint.metrics})
+        rows = [
+            (each.id, _time(each), each.name, *(_metric(each.metrics, name) for name in metrics)) for each in found
+        ]
+        show([Grid("", ("id", "saved", "name", *metrics), rows, frozenset(metrics))])
+        more = len(checkpoints) - len(found)
+        if more > 0:
+            tell(f"{count(more)} more")
+        elif not found:
+            tell(f"no checkpoints at {checkpoints.where}")
+    return codes.DONE
+
+
+def _show(args: argparse.Namespace) -> int:
+    with _opened(args) as checkpoints:
+        checkpoint = checkpoints.get(args.which)
+        state = checkpoint.load(lazy=True)
+        leaves = list(_leaves(state, ()))
+        if args.json:
+            parts = [
+                {"at": jsonform.to_json(steps), "kind": kind, "size_bytes": taken} for steps, kind, taken in leaves
+            ]
+            told = {
+                "offsets": jsonform.to_json(dict(checkpoint.offsets)),
+                "metadata": jsonform.to_json(checkpoint.metadata),
+                "size_bytes": checkpoint.size_bytes,
+                "state": parts,
+            }
+            say_json(_summary(checkpoint) | told)
+            return codes.DONE
+        fields: list[tuple[str, Cell]] = [
+            ("checkpoint", checkpoint.id),
+            ("saved", _time(checkpoint)),
+            ("name", checkpoint.name or Toned("none", "quiet")),
+            ("metadata", _value(checkpoint.metadata)),
+            ("long values", size(checkpoint.size_bytes)),
+        ]
+        shown = [(_steps(steps), kind, "" if taken is None else size(taken)) for steps, kind, taken in leaves]
+        rest = [Toned(f"{count(len(shown) - _TREE_LINES_MAX)} more", "quiet")] if len(shown) > _TREE_LINES_MAX else []
+        show([
+            Fields("", fields),
+            Fields("offsets", [(_value(key), _value(value)) for key, value in checkpoint.offsets.items()]),
+            Fields("metrics", [(name, f"{value:g}") for name, value in checkpoint.metrics.items()]),
+            Grid("state", ("at", "kind", "size"), shown[:_TREE_LINES_MAX], frozenset({"size"})),
+            Remarks(rest),
+        ])  # fmt: skip
+    return codes.DONE
+
+
+def _verify(args: argparse.Namespace) -> int:
+    with _opened(args) as checkpoints:
+        asked = list(checkpoints) if args.all else [_by_head(checkpoints, args.which)]
+        found = []
+        for checkpoint in asked:
+            with progress(f"reading {checkpoint.id}", None):
+                found.append((checkpoint, checkpoint.verify()))
+        damaged = sum(bool(errors) for _, errors in found)
+        if args.json:
+            say_json([
+                {"id": checkpoint.id, "sound": not errors, "damage": [str(error) for error in errors]}
+                for checkpoint, errors in found
+            ])  # fmt: skip
+        else:
+            rows = [
+                (checkpoint.id, Toned("damaged", "bad") if errors else Toned("sound", "good"), _time(checkpoint))
+                for checkpoint, errors in found
+            ]
+            lines = [Toned(f"{checkpoint.id}: {error}", "bad") for checkpoint, errors in found for error in errors]
+            verdict = f"{count(damaged)} of {count(len(found), 'checkpoint')} {'is' if damaged == 1 else 'are'} damaged"
+            show([Grid("", ("id", "verdict", "saved"), rows), Remarks(lines), Remarks([verdict] if damaged else [])])
+            if not found:
+                tell(f"no checkpoints at {checkpoints.where}")
+    return codes.ERROR if damaged else codes.DONE
+
+
+def _delete(args: argparse.Namespace) -> int:
+    with _opened(args, mode="maintain") as checkpoints:
+        found = [checkpoints.get(which) for which in args.which]
+        checkpoints.delete(*found)
+    if args.json:
+        say_json({"deleted": [checkpoint.id for checkpoint in found]})
+    else:
+        show([Remarks([f"deleted {checkpoint.id}, saved {_time(checkpoint)}" for checkpoint in found])])
+    return codes.DONE
+
+
+def _prune(args: argparse.Namespace) -> int:
+    keep = _keep(args)
+    with _opened(args, mode="maintain") as checkpoints, progress(f"pruning {args.url}"):
+        pruned = checkpoints.prune(keep, dry_run=args.dry_run)
+    if args.json:
+        say_json({
+            "dry_run": args.dry_run,
+            "deleted": [id_of(entry) for entry in pruned.leaving],
+            "forgotten": [id_of(entry) for entry in pruned.forgotten],
+            "objects": pruned.objects,
+            "freed_bytes": pruned.size_bytes,
+        })  # fmt: skip
+        return codes.DONE
+    would = "would be " if args.dry_run else ""
+    lines: list[Cell] = [f"{id_of(entry)} {would}deleted" for entry in pruned.leaving]
+    lines.append(
+        f"{count(len(pruned.leaving), 'checkpoint')} {would}deleted, {count(pruned.objects, 'object')} of "
+        f"{size(pruned.size_bytes)} {would}removed"
+    )
+    show([Remarks(lines)])
+    return codes.DONE
+
+
+def _du(args: argparse.Namespace) -> int:
+    with _opened(args) as checkpoints:
+        usage = checkpoints.usage()
+    if args.json:
+        say_json([
+            {"id": each.checkpoint.id, "total_bytes": each.total_bytes, "own_bytes": each.own_bytes} for each in usage
+        ])  # fmt: skip
+        return codes.DONE
+    rows = [(each.checkpoint.id, each.checkpoint.name, size(each.total_bytes), size(each.own_bytes)) for each in usage]
+    show([Grid("", ("id", "name", "all of it", "its own"), rows, frozenset({"all of it", "its own"}))])
+    return codes.DONE
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _opened(args: argparse.Namespace, *, mode: Literal["r", "maintain"] = "r") -> Checkpoints:
+    try:
+        return open_checkpoints(args.url, mode=mode, trash_period=getattr(args, "trash_period", 3600.0))
+    except UsageError as error:
+        raise WrongUsageError(str(error)) from None
+
+
+def _by_head(checkpoints: Checkpoints, which: str) -> Checkpoint:
+    """Return a checkpoint as the head names it: `latest` may pass over the one that is to be looked at."""
+    if which == LATEST:
+        for checkpoint in checkpoints:
+            return checkpoint
+    return checkpoints.get(which)
+
+
+def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "id": checkpoint.id,
+        "saved": checkpoint.time.isoformat(),
+        "name": checkpoint.name,
+        "metrics": {name: jsonform.to_json(value) for name, value in checkpoint.metrics.items()},
+    }
+
+
+def _leaves(value: Any, steps: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str, int | None]]:
+    """Yield what a state is made of: where it is, what it is, and how long it is if it is long."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, (*steps, key))
+    elif isinstance(value, list | tuple) and value and any(_is_large(inner) for inner in value):
+        for at, inner in enumerate(value):
+            yield from _leaves(inner, (*steps, at))
+    elif isinstance(value, SavedArray):
+        yield steps, f"{value.dtype} {value.shape}", value.size_bytes
+    elif isinstance(value, SavedFile):
+        yield steps, f"file {value.name}", value.size_bytes
+    elif isinstance(value, SavedBytes):
+        yield steps, "bytes", value.size_bytes
+    elif hasattr(value, "dtype") and hasattr(value, "shape"):
+        yield steps, f"{value.dtype} {tuple(value.shape)}", getattr(value, "nbytes", None)
+    else:
+        yield steps, _value(value), None
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple | SavedArray | SavedBytes | SavedFile) or hasattr(value, "dtype")
+
+
+def _steps(steps: tuple[Any, ...]) -> str:
+    return " ".join(step if isinstance(step, str) and step else repr(step) for step in steps) or "(all of it)"
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else shortened(jsonform.dumps(value), _WIDTH)
+
+
+def _time(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _metric(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:g}" if name in metrics else ""
+
+
+def _keep(args: argparse.Namespace) -> Keep | None:
+    """Return the rule that the options say, None if they say none."""
+    every: dict[Any, Any] = {}
+    for text in args.every:
+        match = _EVERY.fullmatch(text)
+        if match is None:
+            raise WrongUsageError(f"--every {text!r} is no INTERVAL=TIME, such as 1h=1d")
+        every[timedelta(seconds=_seconds(match[1]))] = timedelta(seconds=_seconds(match[2]))
+    best = []
+    for text in args.best:
+        match = _BEST.fullmatch(text)
+        if match is None or int(match[3]) < 1:
+            raise WrongUsageError(f"--best {text!r} is no METRIC=N, such as loss=3 or accuracy:max=3")
+        best.append(Best(match[1], int(match[3]), "max" if match[2] == "max" else "min"))
+    if args.last is None and not every and not best:
+        return None
+    try:
+        return Keep(last=args.last or 1, every=every, best=best)
+    except UsageError as error:
+        raise WrongUsageError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise WrongUsageError(f"{text!r} is no time: a number with s, m, h, d or w behind it, such as 90s or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _duration(text: str) -> float:
+    """Return seconds, as argparse's `type`."""
+    try:
+        return _seconds(text)
+    except WrongUsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,78 @@
+"""What stays, what goes, and what it costs when there are many."""
+
+from __future__ import annotations
+
+from journalkit.checkpoint.retention import Best, Keep
+from tests.unit.checkpoint.conftest import LONG, Place, state
+
+
+def test_a_save_lets_go_what_needn_t_stay(place: Place) -> None:
+    """What has a name stays, and the best; their bytes go after the trash period."""
+    job = place.open(keep=Keep(last=2, best=Best("loss")), trash_period=60)
+    for number, loss in enumerate([5, 1, 4, 3, 2, 6]):
+        job.save(state(number), metrics={"loss": loss}, name="before the change" if number == 2 else None)
+    assert [each.load()["step"] for each in job] == [5, 4, 2, 1]
+    assert len(place.data()) == 12
+    place.clock.advance(61)
+    job.save(state(6))
+    assert [each.load()["step"] for each in job] == [6, 5, 2, 1]
+    assert len(place.data()) == 10
+    assert job.get("before the change").load()["step"] == 2
+
+
+def test_a_jump_of_the_clock_lets_few_go(place: Place) -> None:
+    """All would be too old by the new clock; the time to notice it is left."""
+    job = place.open(keep=Keep(last=2, every={3600: 10 * 3600}))
+    for number in range(10):
+        place.clock.advance(3600)
+        job.save(state(number))
+    place.clock.jump_wall(365 * 86400)
+    job.save(state(10))
+    assert len(job) == 9
+
+
+def test_a_dry_run_tells_what_a_prune_does(place: Place) -> None:
+    """To the byte, and changes nothing."""
+    job = place.open(trash_period=0)
+    for number in range(6):
+        job.save(state(number))
+    job.delete("1.3")
+    before = place.bucket.contents()
+    told = job.prune(Keep(last=2), dry_run=True)
+    assert place.bucket.contents() == before
+    assert [entry.save for entry in told.leaving] == [1, 2, 4]
+    assert [entry.save for entry in told.forgotten] == [3]
+    done = job.prune(Keep(last=2))
+    assert done.leaving == told.leaving
+    assert [each.save for each in job] == [6, 5]
+    assert len(place.data()) == 4
+
+
+def test_usage_tells_what_would_be_free(place: Place) -> None:
+    """What two share is nobody's own."""
+    job = place.open()
+    job.save({"model": bytes(LONG)})
+    job.save({"model": bytes(LONG), "more": b"m" * LONG})
+    newest, oldest = job.usage()
+    assert (newest.checkpoint.id, oldest.checkpoint.id) == ("1.2", "1.1")
+    assert (newest.total_bytes, oldest.total_bytes) == (2 * LONG, LONG)
+    assert (newest.own_bytes, oldest.own_bytes) == (LONG + 64, 0)
+
+
+def test_the_latest_and_a_save_cost_the_same_with_many_checkpoints(place: Place) -> None:
+    """In requests: with ten, with hundreds, of which most are in pages."""
+    job = place.open()
+    costs = []
+    for upto in (10, 400):
+        while len(job) < upto:
+            job.save({"step": 1})
+        before = place.bucket.operation_count
+        job.save({"step": 2})
+        between = place.bucket.operation_count
+        job.latest()
+        costs.append((between - before, place.bucket.operation_count - between))
+    assert costs[0] == costs[1]
+    assert sum(costs[0]) < 12
+    opened = place.bucket.operation_count
+    place.open("next").latest()
+    assert place.bucket.operation_count - opened < 30
