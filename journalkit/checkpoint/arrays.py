@@ -29,7 +29,7 @@ _TORCH_KINDS: Final = (
 )  # fmt: skip
 """What both libraries have, by the name that both have for it."""
 _TORCH_ALONE: Final = (
-    "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "complex32",
+    "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
 )  # fmt: skip
 
 
@@ -130,13 +130,11 @@ def array_of(node: ArrayNode, data: Any) -> Any:
 
 
 def tensor_of(node: TensorNode, data: Any) -> Any:
-    """Return the tensor that bytes stand for, on the CPU, without a copy if they can be changed."""
+    """Return the tensor that bytes stand for, on the CPU, without a copy: of bytes that can be changed."""
     torch = _torch()
     dtype = _torch_type(node.array.kind)
     if prod(node.array.shape):
-        flat = _numpy().frombuffer(data, "u1")
-        tensor = torch.from_numpy(flat if flat.flags.writeable else flat.copy())
-        tensor = tensor.view(dtype).reshape(node.array.shape)
+        tensor = torch.frombuffer(data, dtype=torch.uint8).view(dtype).reshape(node.array.shape)
     else:
         tensor = torch.empty(node.array.shape, dtype=dtype)
     if node.is_parameter:

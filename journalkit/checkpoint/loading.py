@@ -103,7 +103,7 @@ class Manifest:
 
         Args:
             lazy: Handles stand for what is long: `journalkit.checkpoint.saved`.
-            mapped: Arrays that can be are mapped, unchecked; they can't be written to.
+            mapped: Arrays that can be are mapped, unchecked; what is changed in them is in memory only.
             paths: Only what these keys lead to is loaded; what is returned maps each of them to what is there.
             progress: Told how many bytes were read, of how many.
 

@@ -200,7 +200,7 @@ class MappingFileSystem(Protocol):
     """What a file system can do besides if its files can be looked at where they lie in the system's memory."""
 
     def map_read(self, path: str) -> memoryview:
-        """Return a file's bytes, read from the device when they are looked at.
+        """Return a file's bytes, read from the device when they are looked at. The file can't be changed by them.
 
         An error of the device is then a signal that ends the process, and so
         is a file that somebody else makes shorter: only for files that nobody

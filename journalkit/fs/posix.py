@@ -159,13 +159,16 @@ class PosixFileSystem:
         return self.open_read(path)
 
     def map_read(self, path: str) -> memoryview:
-        """Return a file's bytes as the system has them. The map ends when nothing refers to it any more."""
+        """Return a file's bytes as the system has them. The map ends when nothing refers to it any more.
+
+        What is written to it stays in memory, of this process alone.
+        """
         with fork_guard:
             descriptor = open_regular(path, os.O_RDONLY)
         try:
             if not os.fstat(descriptor).st_size:
                 return memoryview(b"")
-            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
         finally:
             descriptor.release()
 
