@@ -11,8 +11,8 @@ Pure; what a disagreement means is decided in `journalkit.recovery.plan`.
 from __future__ import annotations
 
 import struct
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from journalkit.format.checksum import checksum
 from journalkit.format.layout import Field, Layout
@@ -76,7 +76,7 @@ class SegmentHeader:
 
     def encode(self) -> bytes:
         """Return the header as `HEADER_BYTES` bytes."""
-        data = HEADER.pack(magic=MAGIC, version=VERSION, reserved=0, header_checksum=0, **asdict(self))
+        data = HEADER.pack(magic=MAGIC, version=VERSION, reserved=0, header_checksum=0, **_by_name(self))
         return data[:-_CRC_BYTES] + checksum(data[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little")
 
 
@@ -127,8 +127,13 @@ class DurableSlot:
 
     def encode(self) -> bytes:
         """Return the slot as `DURABLE.size` bytes."""
-        data = DURABLE.pack(magic=DURABLE_MAGIC, reserved=0, checksum=0, **asdict(self))
+        data = DURABLE.pack(magic=DURABLE_MAGIC, reserved=0, checksum=0, **_by_name(self))
         return data[:-_CRC_BYTES] + checksum(data[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little")
+
+
+def _by_name(part: SegmentHeader | DurableSlot) -> dict[str, Any]:
+    """Return the fields by name. `asdict` does too, by way of a deep copy: it took a thirtieth of an open."""
+    return {spec.name: getattr(part, spec.name) for spec in fields(part)}
 
 
 def decode_durable(data: bytes) -> DurableSlot | None:

@@ -92,8 +92,11 @@ class Tree:
 
     def get(self, path: str) -> Node:
         """Return what is at a path; FileNotFoundError or NotADirectoryError if there is nothing."""
+        return self._walk(_names(path), path)
+
+    def _walk(self, names: tuple[str, ...], path: str) -> Node:
         node: Node = self.root
-        for name in _names(path):
+        for name in names:
             if not isinstance(node, DirectoryNode):
                 raise os_error(errno.ENOTDIR, path)
             child = node.entries.get(name)
@@ -121,7 +124,10 @@ class Tree:
         names = _names(path)
         if not names:
             return self.root, ""
-        return self.directory("/".join(names[:-1])), names[-1]
+        directory = self._walk(names[:-1], path)
+        if not isinstance(directory, DirectoryNode):
+            raise os_error(errno.ENOTDIR, path)
+        return directory, names[-1]
 
     def status(self, path: str) -> FileStatus | None:
         """Return what a directory says of a path, None when there is nothing."""

@@ -104,7 +104,8 @@ class FaultPlan:
 
     def step(self, operation: str, path: str, detail: str = "") -> None:
         """Let one operation begin: it is counted, and raises PowerCut or OSError if that is the plan."""
-        if operation in MUTATING and self.operation_count == self._last_operation:
+        is_change = operation in MUTATING
+        if is_change and self.operation_count == self._last_operation:
             self._is_off = True
         if self._is_off:
             raise PowerCut(f"before {operation} {path}")
@@ -113,16 +114,18 @@ class FaultPlan:
             and operation in NOT_READ_ONLY
             and self.operation_count >= self._read_only_from
         )
-        if operation in MUTATING:
+        if is_change:
             self.operation_count += 1
             self.lines.append(f"{self.operation_count} {operation} {path}{detail}")
+        if not self._errors and not is_refused:
+            return
         # Every window counts, so that two faults asked for together don't shift each other.
         due = [error for window, error in self._errors if window.hits(operation, path)]
         if is_refused:
             due.insert(0, errno.EROFS)
         if due:
             self.fault_count += 1
-            if operation not in MUTATING:
+            if not is_change:
                 self.lines.append(f"- {operation} {path}")
             self.fails(due[0])
             raise OSError(due[0], os.strerror(due[0]), path)
@@ -133,6 +136,8 @@ class FaultPlan:
 
     def astray(self, operation: str, path: str) -> Place | None:
         """Return where the operation just begun reaches instead, None if it goes where it should."""
+        if not self._astray:
+            return None
         places = [place for window, place in self._astray if window.hits(operation, path)]
         if not places:
             return None

@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 import second_oracle
 from crash_phases import PHASES, Phases
 from crash_states import Bound, Image, States, watch
-from oracle import History, judged
+from oracle import History, judged, manifests_remembered
 from readings import Readings
 from units import Goal, Outcome, Size, Unit
 from workloads import BY_NAME, WORKLOADS, Workload
@@ -214,4 +214,5 @@ def prove(unit: Unit) -> Outcome:
         random_states=given["random_states"],
         command=given["command"],
     )
-    return run.go()
+    with manifests_remembered():
+        return run.go()

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from history import History
-from oracle import judge
+from oracle import judged
 from places import MEDIUM, PACKAGE, Hang, limited
+from readings import Readings
 from stage import Killed, Play
 from workload import Workload
 
@@ -57,13 +58,17 @@ class FailingPlay(Play):
 
 @dataclass(slots=True)
 class Trial:
-    """One run. `fault` says what was arranged, `reading` whether reads may fail too."""
+    """One run. `fault` says what was arranged, `reading` whether reads may fail too.
+
+    `readings` are what readers saw in other runs of the workload, to be told again where nothing differs.
+    """
 
     workload: Workload
     fault: str
     arrange: Arrange
     reading: bool = False
     cuts: tuple[Any, ...] = ("none",)
+    readings: Readings = field(default_factory=Readings)
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
     history: History = field(default_factory=History)
     complaints: list[str] = field(default_factory=list)
@@ -127,7 +132,8 @@ class Trial:
         for cut in self.cuts:
             disk = self._recovered() if cut == "no cut" else self.disk.crash(cut)
             disk.capacity_bytes = None
-            for complaint in judge(disk, self.history.path, self.history, thorough=False):
+            found = judged(disk, self.history.path, self.history, thorough=False, readings=self.readings)
+            for complaint in found.complaints:
                 self.complain(f"{when}, found by the next process ({cut!r}): {complaint}")
 
     def _recovered(self) -> SimulatedDisk:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import disk_full
 from failing import Trial
 from history import History
+from readings import Readings
 from units import Goal, Outcome, Size, Unit
 from workloads import BY_NAME, CI_WORKLOADS, WORKLOADS, Workload
 
@@ -90,8 +91,10 @@ def prove(unit: Unit) -> Outcome:
     if kind == "full":
         disk_full.prove(outcome, workload, every=every, seed=seed)
     else:
+        readings = Readings()
         for trial in trials(workload, counts(workload), every, seed):
             if kind in (None, trial.kind):
+                trial.readings = readings
                 trial.run()
                 outcome.add("failures", int(trial.has_failed))
                 outcome.add(f"in {trial.phase}", int(trial.has_failed))

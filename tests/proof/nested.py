@@ -19,7 +19,7 @@ import second_oracle
 from crash_phases import Phases
 from crash_states import Bound, Image, States, watch
 from crashes import FAILURES_MAX, SHARE_JUDGED_BY_ALL, VARIATIONS
-from oracle import History, judged, opened
+from oracle import History, judged, manifests_remembered, opened
 from readings import Readings
 from units import Goal, Outcome, Size, Unit
 from workloads import BY_NAME, WORKLOADS
@@ -219,8 +219,9 @@ def prove(unit: Unit) -> Outcome:
     """Cut off recoveries of some workloads."""
     given, outcome = unit.arguments, Outcome()
     gc.freeze()
-    for number, workload in enumerate(given["workloads"]):
-        nest = Nest(workload, given["seed"], Bound(*given["bound"]), given["command"], outcome)
-        for turn in range(given["variations"]):
-            nest.go(given["images"], (number + turn) % len(VARIATIONS))
+    with manifests_remembered():
+        for number, workload in enumerate(given["workloads"]):
+            nest = Nest(workload, given["seed"], Bound(*given["bound"]), given["command"], outcome)
+            for turn in range(given["variations"]):
+                nest.go(given["images"], (number + turn) % len(VARIATIONS))
     return outcome

@@ -14,18 +14,20 @@ for writing ends in a power cut that keeps nothing; elsewhere it closes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from unittest import mock
 
 from history import STORE, Commit, History, State, short
 from readings import Readings, Sight
 from still import Still, left, seen
 
 import journalkit
-from journalkit import ABSENT
+from journalkit import ABSENT, manifest
 from journalkit.cli import examination
 from journalkit.clock import Clock
 from journalkit.errors import JournalError, StoreNotFoundError
@@ -101,6 +103,14 @@ def files_of(fs: ReadableFileSystem, path: str) -> dict[str, bytes]:
         finally:
             file.close()
     return found
+
+
+@contextlib.contextmanager
+def manifests_remembered() -> Iterator[None]:
+    """Decode equal manifests once: an open reads it three times, and thousands of disks have the same."""
+    known = functools.lru_cache(maxsize=1024)(manifest.decode_manifest)
+    with mock.patch.object(manifest, "decode_manifest", known):
+        yield
 
 
 def opened(

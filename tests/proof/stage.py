@@ -53,14 +53,12 @@ def without_threads() -> Iterator[None]:
 @contextmanager
 def without_a_name() -> Iterator[None]:
     """Leave the same words in a lock whoever runs this, and where: an image of the disk is told by its bytes."""
-    token = _called_from.set("a workload")
+    token, before = _called_from.set("a workload"), (os.getpid, socket.gethostname)
+    os.getpid, socket.gethostname = (lambda: 1), (lambda: "here")
     try:
-        with (
-            mock.patch.object(os, "getpid", return_value=1),
-            mock.patch.object(socket, "gethostname", return_value="here"),
-        ):
-            yield
+        yield
     finally:
+        os.getpid, socket.gethostname = before
         _called_from.reset(token)
 
 
