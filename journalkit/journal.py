@@ -31,6 +31,7 @@ from journalkit.format.names import segment_name
 from journalkit.format.segment import HEADER_BYTES
 from journalkit.fs.interface import FileSystem
 from journalkit.log.commit import Stateless
+from journalkit.log.gate import Made
 from journalkit.log.reader import SegmentReader
 from journalkit.manifest import read_manifest
 from journalkit.options import MIB, Options
@@ -178,7 +179,9 @@ class Journal(Handle):
 
         Durability and errors are those of `Store.put`.
         """
-        log = self._require_log()
+        return self._require_gate().append(self._made, (value,), Kind.RECORD, self._durable(sync))
+
+    def _made(self, value: Value) -> Made:
         payload = self._codec.encode(value)
         if len(payload) > PAYLOAD_BYTES_MAX:
             raise RecordTooLargeError(
@@ -186,7 +189,7 @@ class Journal(Handle):
                 size_bytes=len(payload),
                 limit_bytes=PAYLOAD_BYTES_MAX,
             )
-        return log.append(payload, Kind.RECORD, (), self._durable(sync))
+        return payload, ()
 
     def read(self, from_lsn: Lsn | None = None, to_lsn: Lsn | None = None) -> Iterator[JournalRecord]:
         """Return an iterator over records in order, up to the last one that there is at this call.

@@ -24,7 +24,7 @@
    fsync. */
 enum {
     LOG, WRITER, SEGMENTS, LAYERS, QUEUE, ACQUIRE, AT_ONCE, RELEASE, IS_CHANGING, STR_KEYS, BYTE_KEYS, INT_KEYS, ENCODE,
-    DURABLE, KEY, VALUE, OBJECTS,
+    DURABLE, TAKE_TURN, END_TURN, KEY, VALUE, OBJECTS,
 };
 
 #define SHORT_BYTES 1024
@@ -158,13 +158,32 @@ static PyObject *carry_out(Lane *lane, PyObject *key, const Target *target, PyOb
     return Py_NewRef(lsn);
 }
 
-/* Take the leadership if nobody has it. Looking before wouldn't do: who waits for the interpreter may have the lock
-   already, and look as if he had not. */
-static bool take_leadership(const Lane *lane) {
-    PyObject *told = PyObject_Call(lane->objects[ACQUIRE], lane->objects[AT_ONCE], NULL);
+/* Whether a lock was free and is ours now. */
+static bool take(PyObject *acquire, PyObject *at_once) {
+    PyObject *told = PyObject_Call(acquire, at_once, NULL);
     bool taken = told == Py_True;
     Py_XDECREF(told);
     return taken;
+}
+
+/* The value in bytes; NULL, maybe with an exception, if it isn't for us. Where Python encodes other threads may run, so
+   that is done as at the gate: by one thread at a time. */
+static PyObject *encoded_value(const Lane *lane, PyObject *value) {
+    PyObject *made = value_at_once(lane->form, value);
+    if (made || PyErr_Occurred() || !take(lane->objects[TAKE_TURN], lane->objects[AT_ONCE]))
+        return made;
+    made = value_as_bytes(FORM_OTHER, lane->objects[ENCODE], value);
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    Py_XDECREF(PyObject_CallNoArgs(lane->objects[END_TURN]));
+    PyErr_Restore(kind, error, trace);
+    return made;
+}
+
+/* Take the leadership if nobody has it. Looking before wouldn't do: who waits for the interpreter may have the lock
+   already, and look as if he had not. */
+static bool take_leadership(const Lane *lane) {
+    return take(lane->objects[ACQUIRE], lane->objects[AT_ONCE]);
 }
 
 static void give_leadership_back(const Lane *lane) {
@@ -222,25 +241,20 @@ static bool is_ordinary(const Lane *lane, const Target *target, int64_t end) {
         && numbers_of(target->segment)[SEGMENT_END] < numbers_of(segments)[SUCCESSION_ROTATE_AT];
 }
 
-/* Give the record its place if all is ordinary, and carry it out. Py_None if not. */
-static PyObject *place(Lane *lane, PyObject *key, PyObject *encoded_key, PyObject *encoded) {
+/* Give the record its place if all is ordinary, and carry it out. Py_None, maybe with an exception, if not. */
+static PyObject *place(Lane *lane, PyObject *key, PyObject *encoded_key, PyObject *encoded, const Target *target) {
     PyObject *writer = lane->objects[WRITER], *outcome = NULL, *lsn = NULL;
-    Target target;
-    bool leads = false;
-    if (!find_target(&target, lane->objects[LOG], lane->objects[SEGMENTS], lane->objects[DURABLE], &lane->slot))
-        goto unlike;
-    /* Now that nothing more is asked of Python. */
-    leads = take_leadership(lane);
-    int64_t start = numbers_of(target.segment)[SEGMENT_END];
+    bool leads = take_leadership(lane);
+    int64_t start = numbers_of(target->segment)[SEGMENT_END];
     if (!leads
-        || !is_ordinary(lane, &target, start + FRAME_HEADER_BYTES + (int64_t)payload_bytes_of(encoded_key, encoded)))
+        || !is_ordinary(lane, target, start + FRAME_HEADER_BYTES + (int64_t)payload_bytes_of(encoded_key, encoded)))
         goto unlike;
     uint64_t last_lsn = (uint64_t)numbers_of(writer)[LOG_LAST_LSN];
     lsn = PyLong_FromUnsignedLongLong(last_lsn + 1);
     struct timespec now;
     if (PyErr_Occurred() || !lsn || last_lsn == UINT64_MAX || clock_gettime(CLOCK_REALTIME, &now) != 0)
         goto unlike;
-    lane->salt = target.salt;
+    lane->salt = target->salt;
     lane->lsn = last_lsn + 1;
     lane->durable_lsn = (uint64_t)numbers_of(writer)[LOG_DURABLE_LSN];
     lane->time_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
@@ -248,16 +262,14 @@ static PyObject *place(Lane *lane, PyObject *key, PyObject *encoded_key, PyObjec
     forget(lane);
     lane->objects[KEY] = Py_NewRef(encoded_key);
     lane->objects[VALUE] = Py_NewRef(encoded);
-    outcome = hand_over(lane, lead(lane, key, &target, lsn));
+    outcome = hand_over(lane, lead(lane, key, target, lsn));
     goto done;
 unlike:
     if (leads)
         give_leadership_back(lane);
-    if (!PyErr_Occurred())
-        outcome = Py_NewRef(Py_None);
+    outcome = Py_NewRef(Py_None);
 done:
     Py_XDECREF(lsn);
-    let_go(&target);
     return outcome;
 }
 
@@ -270,16 +282,22 @@ static PyObject *put(PyObject *self, PyObject *const *arguments, Py_ssize_t coun
     }
     if (!lane->objects[LOG] || PyObject_Size(lane->objects[QUEUE]) != 0)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    PyObject *encoded_key = key_as_bytes(arguments[0]), *encoded = NULL, *outcome = NULL;
-    if (!encoded_key)
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    encoded = value_as_bytes(lane->form, lane->objects[ENCODE], arguments[1]);
+    /* What runs Python first, but for the value: once that is encoded nobody comes in between. */
+    Target target;
+    PyObject *encoded_key = NULL, *encoded = NULL, *outcome = NULL;
+    if (find_target(&target, lane->objects[LOG], lane->objects[SEGMENTS], lane->objects[DURABLE], &lane->slot))
+        encoded_key = key_as_bytes(arguments[0]);
+    if (encoded_key)
+        encoded = encoded_value(lane, arguments[1]);
     if (encoded && PyBytes_Size(encoded) <= PAYLOAD_BYTES_MAX - KEY_BYTES_MAX - ENTRY_HEADER_BYTES)
-        outcome = place(lane, arguments[0], encoded_key, encoded);
-    else if (encoded)
+        outcome = place(lane, arguments[0], encoded_key, encoded, &target);
+    else if (!PyErr_Occurred())
         outcome = Py_NewRef(Py_None);
+    if (PyErr_Occurred())
+        Py_CLEAR(outcome);
     Py_XDECREF(encoded);
-    Py_DECREF(encoded_key);
+    Py_XDECREF(encoded_key);
+    let_go(&target);
     return outcome;
 }
 
@@ -306,18 +324,19 @@ static PyObject *iterate(PyObject *self) {
     return iterator;
 }
 
-/* Lane(log, writer, segments, layers, queue, leadership, layers_lock, str_keys, byte_keys, int_keys, codec, durable) */
+/* Lane(log, writer, segments, layers, queue, leadership, layers_lock, str_keys, byte_keys, int_keys, codec, durable,
+   turn) */
 static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(named)) {
     Lane *lane = (Lane *)self;
     PyObject *log, *writer, *segments, *layers, *queue, *leadership, *lock, *str_keys, *byte_keys, *int_keys, *codec;
-    PyObject *durable;
+    PyObject *durable, *turn;
     if (lane->objects[LOG]) {
         PyErr_SetString(PyExc_TypeError, "a lane is made once");
         return -1;
     }
-    if (!PyArg_ParseTuple(arguments, "OOOOOOOO!O!O!OO", &log, &writer, &segments, &layers, &queue, &leadership, &lock,
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO!O!O!OOO", &log, &writer, &segments, &layers, &queue, &leadership, &lock,
                           &PyDict_Type, &str_keys, &PyDict_Type, &byte_keys, &PyDict_Type, &int_keys, &codec,
-                          &durable))
+                          &durable, &turn))
         return -1;
     if (!has_fields(writer, OF_LOG) || !has_fields(segments, OF_SUCCESSION) || !has_fields(layers, OF_LAYERS)) {
         PyErr_SetString(PyExc_TypeError, "these have no fields");
@@ -330,6 +349,7 @@ static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(n
         [IS_CHANGING] = PyObject_GetAttrString(lock, "locked"), [STR_KEYS] = Py_NewRef(str_keys),
         [BYTE_KEYS] = Py_NewRef(byte_keys), [INT_KEYS] = Py_NewRef(int_keys),
         [ENCODE] = PyObject_GetAttrString(codec, "encode"), [DURABLE] = Py_NewRef(durable),
+        [TAKE_TURN] = PyObject_GetAttrString(turn, "acquire"), [END_TURN] = PyObject_GetAttrString(turn, "release"),
     };
     memcpy(lane->objects, given, sizeof given);
     lane->form = form_of(codec);

@@ -61,6 +61,7 @@ PyObject *value_as_cbor(PyObject *value);
 /* values.c: as the codec of that form does. */
 typedef enum { FORM_OTHER, FORM_RAW, FORM_CBOR } Form;
 Form form_of(PyObject *codec);
+PyObject *value_at_once(Form form, PyObject *value); /* NULL without an exception if Python has to do it. */
 PyObject *value_as_bytes(Form form, PyObject *encode, PyObject *value);
 
 /* frames.c */

@@ -84,10 +84,14 @@ Form form_of(PyObject *codec) {
     return form;
 }
 
-PyObject *value_as_bytes(Form form, PyObject *encode, PyObject *value) {
+PyObject *value_at_once(Form form, PyObject *value) {
     if (form == FORM_RAW && PyBytes_CheckExact(value))
         return Py_NewRef(value);
-    PyObject *made = form == FORM_CBOR ? value_as_cbor(value) : NULL;
+    return form == FORM_CBOR ? value_as_cbor(value) : NULL;
+}
+
+PyObject *value_as_bytes(Form form, PyObject *encode, PyObject *value) {
+    PyObject *made = value_at_once(form, value);
     if (made || PyErr_Occurred())
         return made;
     made = PyObject_CallFunctionObjArgs(encode, value, NULL);

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeAlias, TypeVar, cast
 
 from journalkit.errors import (
     ClosedError,
@@ -27,6 +27,7 @@ from journalkit.errors import (
     ReadOnlyError,
     StorageError,
 )
+from journalkit.log.gate import Gate
 from journalkit.log.log import Log
 from journalkit.options import Options, check_sync
 from journalkit.recovery.writer import Opened
@@ -50,6 +51,7 @@ class Handle:
         self._path = path
         self._options = options
         self._opened = opened
+        self._gate = Gate(opened.log) if opened is not None else None
         self._opened_at = opened_at
         self._refusal: JournalError | None = None
         self._is_ended = False
@@ -203,6 +205,10 @@ class Handle:
 
     def _require_log(self) -> Log:
         return self._require_opened().log
+
+    def _require_gate(self) -> Gate:
+        self._require_log()
+        return cast(Gate, self._gate)
 
     def _durable(self, sync: Sync | None) -> bool:
         """Whether a write with this `sync` waits for the device."""

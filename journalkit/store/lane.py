@@ -13,6 +13,7 @@ from typing import cast
 from journalkit.clock import Clock, SystemClock
 from journalkit.compiled import speed
 from journalkit.format.codec import Codec
+from journalkit.log.gate import Gate
 from journalkit.log.log import Log
 from journalkit.store.layers import Layers
 from journalkit.types import Key, Lsn, Value
@@ -20,7 +21,7 @@ from journalkit.types import Key, Lsn, Value
 PutAlone = Callable[[Key, Value], "Lsn | None"]
 
 
-def lane_of(log: Log, layers: Layers, codec: Codec, clock: Clock, *, durable: bool) -> PutAlone | None:
+def lane_of(log: Log, gate: Gate, layers: Layers, codec: Codec, clock: Clock, *, durable: bool) -> PutAlone | None:
     """Return what puts a record that is alone, and returns None, with nothing done, if it isn't such a one.
 
     `durable` says whether it waits for an fsync.
@@ -33,5 +34,6 @@ def lane_of(log: Log, layers: Layers, codec: Codec, clock: Clock, *, durable: bo
     writer = log._writer
     slot = writer._durable if durable else None
     dicts = hot.str_keys, hot.byte_keys, hot.int_keys
-    lane = speed.Lane(log, writer, writer.segments, layers, log._queue, leadership, lock, *dicts, codec, slot)
+    given = log, writer, writer.segments, layers, log._queue, leadership, lock, *dicts, codec, slot, gate.turn
+    lane = speed.Lane(*given)
     return cast("PutAlone", lane.put)

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 from weakref import ref
 
-from journalkit.errors import JournalError, KeyTypeError, RecordTooLargeError, UsageError
-from journalkit.format.batch import ENTRY, ENTRY_BYTES, encode_batch, encode_items
+from journalkit.errors import JournalError, UsageError
+from journalkit.format.batch import ENTRY, ENTRY_BYTES, encode_items
 from journalkit.format.codec import CborCodec, codec_named
 from journalkit.format.frame import PAYLOAD_BYTES_MAX, Kind
 from journalkit.format.keys import encode_key
-from journalkit.log.commit import Mutations
+from journalkit.log.gate import Gate, Made
 from journalkit.log.log import Log
 from journalkit.options import check_sync
 from journalkit.recovery.report import RecoveryReport
@@ -34,6 +34,7 @@ from journalkit.store.lane import lane_of
 from journalkit.store.layers import Frozen
 from journalkit.store.points import PointReads
 from journalkit.store.reading import OFFSETS_RANGE, Decoder, offset_key
+from journalkit.store.records import check_batch, made_of, pairs_of, too_large
 from journalkit.store.statistics import StoreStatistics, gather
 from journalkit.store.transaction import Transaction
 from journalkit.store.updates import AtomicUpdates
@@ -71,8 +72,8 @@ class Store(Handle, PointReads, AtomicUpdates):
         self._transactions: dict[int, ref[Transaction]] = {}
         super().__init__(name, engine.options, writing.opened if writing else None, opened_at)
         self._put_alone = (
-            lane_of(self._log, engine.layers, codec, engine.clock, durable=self._default_durable)
-            if self._log is not None
+            lane_of(self._log, self._gate, engine.layers, codec, engine.clock, durable=self._default_durable)
+            if self._log is not None and self._gate is not None
             else None
         )
         if writing:
@@ -171,21 +172,27 @@ class Store(Handle, PointReads, AtomicUpdates):
         Complexity:
             O(len(value)); one fsync, shared with concurrent commits.
         """
-        log = self._log
-        if log is None or self._refusal is not None or self._transactions:
-            log = self._require_writable()
+        gate = self._gate
+        if gate is None or self._refusal is not None or self._transactions:
+            gate = self._require_gate()
         put_alone = self._put_alone
         if put_alone is not None and sync is None and expect is UNSET:
             lsn = put_alone(key, value)
             if lsn is not None:
                 return lsn
-        encoded_key, encoded = encode_key(key), self._encode_value(value)
-        if len(encoded) > PAYLOAD_BYTES_MAX:  # before it is copied; the log looks at all of the record
-            raise too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
+        encoded_key = encode_key(key)
         check = None if expect is UNSET else self._checks.expected(key, encoded_key, expect)
         durable = self._default_durable if sync is None else self._durable(sync)
-        payload = _pack_entry(len(encoded_key), len(encoded)) + encoded_key + encoded
-        return log.append(payload, _BATCH, ((encoded_key, encoded),), durable, check)
+        return gate.append(self._entry, (encoded_key, value), _BATCH, durable, check)
+
+    def _set(self, encoded_key: bytes, value: Value, check: Check) -> Lsn:
+        return self._require_gate().append(self._entry, (encoded_key, value), _BATCH, self._default_durable, check)
+
+    def _entry(self, encoded_key: bytes, value: Value) -> Made:
+        encoded = self._encode_value(value)
+        if len(encoded) > PAYLOAD_BYTES_MAX:  # before it is copied; the log looks at all of the record
+            raise too_large(len(encoded_key) + len(encoded) + ENTRY_BYTES)
+        return _pack_entry(len(encoded_key), len(encoded)) + encoded_key + encoded, ((encoded_key, encoded),)
 
     def __setitem__(self, key: Key, value: Value) -> None:
         self.put(key, value)
@@ -209,13 +216,20 @@ class Store(Handle, PointReads, AtomicUpdates):
 
         An empty batch writes nothing and returns the current LSN.
         """
-        return self._commit(self._mutations_of(batch), sync, None)
+        check_batch(batch)
+        gate, durable = self._require_gate(), self._durable(sync)
+        if not batch.changes and not batch.offsets:
+            return self.lsn
+        return gate.append(self._batch, (batch,), _BATCH, durable)
 
     def update(  # type: ignore[override]  # one signature for what the base spells as six overloads
         self, other: Mapping[Any, Value] | Iterable[tuple[Any, Value]] = (), /, **more: Value
     ) -> None:
         """Set several keys in one record: all or nothing."""
-        self._commit(self._mutations_of_pairs(pairs_of(other, more)), None, None)
+        pairs = pairs_of(other, more)
+        gate = self._require_gate()
+        if pairs:
+            gate.append(self._pairs, (pairs,), _BATCH, self._default_durable)
 
     def commit_read(
         self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, read_at_lsn: Lsn | None
@@ -225,14 +239,18 @@ class Store(Handle, PointReads, AtomicUpdates):
         return self._commit(mutations, sync, check)
 
     def _commit(self, mutations: list[tuple[bytes, bytes | None]], sync: Sync | None, check: Check | None) -> Lsn:
-        log = self._require_writable()
-        durable = self._durable(sync)
+        gate, durable = self._require_gate(), self._durable(sync)
         if not mutations:
             return self.lsn
-        return log.append(payload_of(mutations), _BATCH, mutations, durable, check)
+        return gate.append(made_of, (mutations,), _BATCH, durable, check)
+
+    def _batch(self, batch: Batch) -> Made:
+        return made_of(self._mutations_of(batch))
+
+    def _pairs(self, pairs: list[tuple[Key, Value]]) -> Made:
+        return made_of(self._mutations_of_pairs(pairs))
 
     def _mutations_of(self, batch: Batch) -> list[tuple[bytes, bytes | None]]:
-        check_batch(batch)
         encode = self._encode_value
         mutations: list[tuple[bytes, bytes | None]] = [
             (encode_key(key), None if value is ABSENT else encode(value)) for key, value in batch.changes
@@ -345,8 +363,8 @@ class Store(Handle, PointReads, AtomicUpdates):
         if self._engine.writing is not None:
             self._engine.writing.compactor.cancel()
 
-    def _require_writable(self) -> Log:
-        log = self._require_log()
+    def _require_writable(self) -> None:
+        self._require_log()
         ident = threading.get_ident()
         noted = self._transactions.get(ident)
         if noted is not None:
@@ -355,35 +373,7 @@ class Store(Handle, PointReads, AtomicUpdates):
                 raise UsageError("this thread is in a transaction of this store; write through the transaction")
             # Its thread ended inside it, and this one was given its number; or it was interrupted at its very ends.
             del self._transactions[ident]
-        return log
 
-
-def check_batch(batch: Any) -> None:
-    """Raise UsageError unless it is one."""
-    if not isinstance(batch, Batch):
-        raise KeyTypeError(f"write takes a journalkit.Batch, not {type(batch).__name__}; for a mapping use update")
-
-
-def pairs_of(
-    other: Mapping[Any, Value] | Iterable[tuple[Any, Value]], more: Mapping[str, Value]
-) -> list[tuple[Key, Value]]:
-    """Return what `update` was given as pairs, in order."""
-    # One scan of a mapping: key by key another thread could come between. And no dict, to which True is 1.
-    return [*(other.items() if isinstance(other, Mapping) else other), *more.items()]
-
-
-def payload_of(mutations: Mutations) -> bytes:
-    """Return the payload of a commit. Raises RecordTooLargeError."""
-    payload = encode_batch(mutations)
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise too_large(len(payload))
-    return payload
-
-
-def too_large(size_bytes: int) -> RecordTooLargeError:
-    """Return the error for a record that is over the limit."""
-    return RecordTooLargeError(
-        f"a record of {size_bytes} bytes is over the limit of {PAYLOAD_BYTES_MAX}; split it",
-        size_bytes=size_bytes,
-        limit_bytes=PAYLOAD_BYTES_MAX,
-    )
+    def _require_gate(self) -> Gate:
+        self._require_writable()
+        return cast(Gate, self._gate)

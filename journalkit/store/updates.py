@@ -16,7 +16,6 @@ from journalkit.clock import Clock
 from journalkit.errors import ConflictError
 from journalkit.format.codec import Codec
 from journalkit.format.keys import USER_FIRST, encode_key
-from journalkit.log.log import Log
 from journalkit.store.checks import Check, Checks, is_there
 from journalkit.store.layers import Frozen
 from journalkit.store.reading import OrderedReads
@@ -41,7 +40,11 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
         """Append encoded mutations as one record, if the check lets them."""
 
     @abstractmethod
-    def _require_writable(self) -> Log:
+    def _set(self, encoded_key: bytes, value: Value, check: Check) -> Lsn:
+        """Set one key, if the check lets it."""
+
+    @abstractmethod
+    def _require_writable(self) -> None:
         """Raise UsageError unless this thread may write."""
 
     @abstractmethod
@@ -163,8 +166,7 @@ class AtomicUpdates(OrderedReads, MutableMapping[Key, Value]):
         return copy.deepcopy(default)
 
     def _replace(self, key: Key, encoded_key: bytes, before: bytes | Absent | None, value: Value) -> None:
-        encoded = self._codec.encode(value)
-        self._commit([(encoded_key, encoded)], None, self._checks.unchanged(key, encoded_key, before))
+        self._set(encoded_key, value, self._checks.unchanged(key, encoded_key, before))
 
 
 def pause_s(attempt: int, clock: Clock) -> float:

@@ -30,8 +30,9 @@ from journalkit.store.aio.view import AsyncView
 from journalkit.store.aio.workers import Workers, undisturbed
 from journalkit.store.batch import Batch
 from journalkit.store.checks import Check
+from journalkit.store.records import check_batch, pairs_of, payload_of, too_large
 from journalkit.store.statistics import StoreStatistics
-from journalkit.store.store import Store, check_batch, pairs_of, payload_of, too_large
+from journalkit.store.store import Store
 from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
 
 ENCODED_ON_THE_LOOP_MAX: Final = 256

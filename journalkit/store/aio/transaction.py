@@ -20,7 +20,8 @@ from journalkit.store.aio.running import Running
 from journalkit.store.aio.workers import Workers
 from journalkit.store.layers import Frozen
 from journalkit.store.reading import OFFSETS_RANGE, offset_key
-from journalkit.store.store import Store, pairs_of, payload_of
+from journalkit.store.records import pairs_of, payload_of
+from journalkit.store.store import Store
 from journalkit.store.transaction import Transaction
 from journalkit.types import ABSENT, UNSET, Absent, Key, Lsn, Sync, Unset, Value
 

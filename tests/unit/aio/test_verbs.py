@@ -349,7 +349,7 @@ def test_wrong_calls_are_refused_as_a_store_does(bench: Any, run: Run, monkeypat
             with pytest.raises(TypeError):
                 store["a"] = 1
             monkeypatch.setattr("journalkit.store.aio.store.PAYLOAD_BYTES_MAX", 100)
-            monkeypatch.setattr("journalkit.store.store.PAYLOAD_BYTES_MAX", 100)
+            monkeypatch.setattr("journalkit.store.records.PAYLOAD_BYTES_MAX", 100)
             with pytest.raises(RecordTooLargeError):
                 await store.put("a", bytes(100))
             with pytest.raises(RecordTooLargeError):

@@ -240,7 +240,8 @@ def test_a_record_over_the_limit_is_refused_with_its_size(
     store: journalkit.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """256 MiB are the limit; who exceeds it is told by how much."""
-    monkeypatch.setattr("journalkit.store.store.PAYLOAD_BYTES_MAX", 100)
+    for module in ("store", "records"):
+        monkeypatch.setattr(f"journalkit.store.{module}.PAYLOAD_BYTES_MAX", 100)
     store["k"] = b"x" * 80
     for attempt in (lambda: store.put("k", b"x" * 100), lambda: store.update(a=b"x" * 60, b=b"x" * 60)):
         with pytest.raises(RecordTooLargeError) as caught:

@@ -311,7 +311,7 @@ def test_one_may_end_in_another_thread_than_it_began(store: journalkit.Store, in
 
 def test_what_the_commit_raises_leaves_nothing_behind(store: journalkit.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a record nor the mark that this thread is in a transaction."""
-    monkeypatch.setattr("journalkit.store.store.PAYLOAD_BYTES_MAX", 100)
+    monkeypatch.setattr("journalkit.store.records.PAYLOAD_BYTES_MAX", 100)
     with pytest.raises(RecordTooLargeError), store.transaction() as tx:
         tx["a"] = b"x" * 200
     store["b"] = 1
