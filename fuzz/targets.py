@@ -18,6 +18,7 @@ _MODULES: Final = {
     "pages": ("filter",),
     "packed_blocks": ("compressed",),
     "heads": ("head",),
+    "checkpoints": ("checkpoint", "tree"),
     "stores": ("open",),
     "commands": ("cli", "salvage"),
     "machine": ("machine",),

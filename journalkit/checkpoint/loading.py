@@ -17,7 +17,7 @@ from typing import Any
 from journalkit.checkpoint import arrays
 from journalkit.checkpoint.documents import decoded
 from journalkit.checkpoint.pack import Progress, places
-from journalkit.checkpoint.reading import STEP, ChunkReader, Span
+from journalkit.checkpoint.reading import STEP, ChunkReader, Work
 from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile, made_of
 from journalkit.checkpoint.tree import Steps, place
 from journalkit.errors import CorruptionError, KeyValueError
@@ -134,17 +134,11 @@ class Manifest:
             words = {content.index: place(steps) for steps, content in _chunked(self._tree())}
         except CorruptionError as error:
             found.append(error)
-        done, total = 0, sum(listed.length for listed in self.said.chunked)
-        for index, listed in enumerate(self.said.chunked):
-            if index == self.said.tree:
-                continue  # it was read to know the words
-            target = arrays.empty(listed.length)
-            work = list(self.reader.whole(index, target, words.get(index, "the state")))
-            found += self.reader.damaged(work)
-            done += listed.length
-            if progress is not None:
-                progress(done, total)
-        return found
+        work: list[Work] = []
+        for index in range(len(self.said.chunked)):
+            if index != self.said.tree:  # it was read to know the words
+                work += self.reader.whole(index, None, words.get(index, "the state"))
+        return found + self.reader.damaged(work, progress)
 
     def packs(self) -> dict[str, PackUse]:
         """Return what it needs of which packs, by their keys: what garbage collection may not touch."""
@@ -180,7 +174,7 @@ class Manifest:
     def _memory(self, tree: Any, steps: Steps, mapped: bool, progress: Progress | None) -> dict[int, memoryview]:
         """Return the bytes of every list of chunks that a tree names, by number."""
         memory: dict[int, memoryview] = {}
-        work: list[tuple[Span, memoryview, str]] = []
+        work: list[Work] = []
         for at, node in walk(tree, steps):
             content = content_of(node)
             if not isinstance(content, Chunked) or isinstance(node, FileNode) or content.index in memory:
@@ -192,8 +186,7 @@ class Manifest:
                 found = arrays.empty(size_bytes) if is_array else memoryview(bytearray(size_bytes))
                 work += self.reader.whole(content.index, found, place(at))
             memory[content.index] = found
-        for _ in self.reader.fill(work, progress):
-            pass
+        self.reader.fill(work, progress)
         return memory
 
     def _mapped(self, index: int) -> memoryview | None:

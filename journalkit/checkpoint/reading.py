@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 from journalkit.checkpoint import arrays, chunks
 from journalkit.checkpoint.pack import Progress, Where, in_order, places_of
@@ -25,6 +25,7 @@ from journalkit.objects.ranges import read_into
 _READ_BYTES: Final = 8 << 20
 """How much one request asks for at most: chunks that lie behind one another are read together."""
 _THREADS_MAX: Final = 16
+_Found = TypeVar("_Found")
 STEP: Final = "load an older checkpoint, which may not need it"
 
 
@@ -49,6 +50,10 @@ class Span:
     def stored_bytes(self) -> int:
         """How many bytes stand for them."""
         return sum(where.stored_bytes for where, _ in self.found)
+
+
+Work: TypeAlias = tuple[Span, memoryview | None, str]
+"""What is to be read, to where if it is kept, and the words for its place in the state."""
 
 
 class ChunkReader:
@@ -77,42 +82,47 @@ class ChunkReader:
             return memoryview(b"")
         spans, first = self._touched(listed, start, stop)
         target = arrays.empty(spans[-1].target + spans[-1].length)
-        for _ in self.fill([(span, target, words) for span in spans]):
-            pass
+        self.fill([(span, target, words) for span in spans])
         return target[start - first : stop - first]
 
     def length(self, index: int) -> int:
         """Return how long a list's bytes are."""
         return self._manifest.chunked[index].length
 
-    def whole(self, index: int, target: memoryview, words: str) -> Iterator[tuple[Span, memoryview, str]]:
-        """Yield what has to be read for all of a list, for `fill`."""
-        return ((span, target, words) for span in self._spans(self._manifest.chunked[index]))
+    def whole(self, index: int, target: memoryview | None, words: str) -> Iterator[Work]:
+        """Yield what has to be read for all of a list; without a target it is only looked at."""
+        return (
+            (span, target, words) for span in _joined(places_of(self._manifest.chunked[index], self._manifest.packs))
+        )
 
-    def fill(self, work: Sequence[tuple[Span, memoryview, str]], progress: Progress | None = None) -> Iterator[int]:
-        """Read spans to where they belong; yield how many bytes each had. Raises as `read`."""
-        total = sum(span.length for span, _, _ in work) if progress is not None else 0
-        done = 0
-        threads = self._threads if len(work) > 1 else 0
-        for (span, _, _), _nothing in in_order(lambda each: self._fill(*each), work, threads, 2 * self._threads):
-            done += span.length
-            if progress is not None:
-                progress(done, total)
-            yield span.length
+    def fill(self, work: Sequence[Work], progress: Progress | None = None) -> None:
+        """Read spans to where they belong. Raises as `read`."""
+        for _ in self._read(lambda each: self._fill(*each), work, progress):
+            pass
 
-    def damaged(self, work: Sequence[tuple[Span, memoryview, str]]) -> Iterator[CorruptionError]:
-        """Read spans and yield what is wrong with each. Raises as `read`, but for damage."""
+    def damaged(self, work: Sequence[Work], progress: Progress | None = None) -> list[CorruptionError]:
+        """Read spans and return what is wrong with them, in their order. Raises as `read`, but for damage."""
 
-        def look(each: tuple[Span, memoryview, str]) -> CorruptionError | None:
+        def look(each: Work) -> CorruptionError | None:
             try:
                 self._fill(*each)
             except CorruptionError as error:
                 return error
             return None
 
-        for _, error in in_order(look, work, self._threads, 2 * self._threads):
-            if error is not None:
-                yield error
+        return [error for error in self._read(look, work, progress) if error is not None]
+
+    def _read(
+        self, read: Callable[[Work], _Found], work: Sequence[Work], progress: Progress | None
+    ) -> Iterator[_Found]:
+        total = sum(span.length for span, _, _ in work)
+        done = 0
+        threads = self._threads if len(work) > 1 else 0
+        for (span, _, _), found in in_order(read, work, threads, 2 * self._threads):
+            done += span.length
+            if progress is not None:
+                progress(done, total)
+            yield found
 
     def one_piece(self, index: int) -> tuple[PackEntry, int] | None:
         """Return the pack and the offset at which a list's bytes lie as they are, None if they don't."""
@@ -131,11 +141,11 @@ class ChunkReader:
         """Return where a pack is, for messages."""
         return f"{self._objects.where}/{names.pack_key(pack.epoch, pack.save, pack.part)}"
 
-    def _fill(self, span: Span, target: memoryview, words: str) -> None:
+    def _fill(self, span: Span, target: memoryview | None, words: str) -> None:
         where = span.where
         key = names.pack_key(where.pack.epoch, where.pack.save, where.pack.part)
         is_plain = all(each.stored_bytes == each.length for each, _ in span.found)
-        into = target[span.target : span.target + span.length]
+        into = arrays.empty(span.length) if target is None else target[span.target : span.target + span.length]
         given = into if is_plain else arrays.empty(span.stored_bytes)
         got = read_into(self._objects, key, where.offset_bytes, given)
         if got is None:
@@ -179,9 +189,6 @@ class ChunkReader:
             at += where.length
         return list(_joined(found)), first
 
-    def _spans(self, listed: ChunkList) -> Iterator[Span]:
-        return _joined(places_of(listed, self._manifest.packs))
-
 
 def _joined(found: Iterator[tuple[Where, bytes]] | list[tuple[Where, bytes]]) -> Iterator[Span]:
     """Yield chunks in spans: of one pack, behind one another, and not too long."""
@@ -199,6 +206,3 @@ def _joined(found: Iterator[tuple[Where, bytes]] | list[tuple[Where, bytes]]) ->
         size_bytes += where.length
     if waiting:
         yield Span(target, tuple(waiting))
-
-
-Words = Callable[[int], str]

@@ -49,6 +49,8 @@ PACK_HEADER_BYTES: Final = PACK_HEADER.size
 ALIGNMENT: Final = 64
 _CRC_BYTES: Final = 4
 _RUN: Final = 3
+_EXPANSION_BITS: Final = 16
+"""Zstandard says 128 KiB of one byte in four: nothing that it writes expands by more."""
 _BOUNDS: Final = Bounds(
     {**dict.fromkeys(("epoch", "save"), NUMBER_MAX), "part": PART_MAX, "chunk_bytes": CHUNK_BYTES_MAX},
     SIZE_MAX,
@@ -209,7 +211,7 @@ def _check_chunks(chunks: ChunkList, packs: tuple[PackEntry, ...]) -> None:
         if len(chunks.stored) != count:
             raise MalformedError("not every chunk has a stored length")
         for size, given in zip(chunks.lengths(), chunks.stored, strict=True):
-            if type(given) is not int or not 0 < given <= size:
+            if type(given) is not int or not 0 < given <= size <= given << _EXPANSION_BITS:
                 raise MalformedError(f"a chunk of {size} bytes is stored in {given!r:.50}")
         stored = iter(chunks.stored)
     _check_runs(chunks, packs, tuple(stored) if chunks.stored or not chunks.chunk_bytes else None)

@@ -113,6 +113,7 @@ def test_a_manifest_that_contradicts_itself_is_not_written(wrong: dict[str, Any]
         (CUT, {"sizes": ("x", 400)}), (CUT, {"sizes": (300, (64 << 20) + 1)}), (PACKED, {"stored": (10,)}),
         (PACKED, {"stored": (10, 501)}), (PACKED, {"stored": (0, 500)}), (PACKED, {"stored": (1.0, 500)}),
         (PACKED, {"runs": (0, 3491, 2)}),
+        (ChunkList(1 << 20, 1 << 20, (), b"g" * 32, (0, 64, 1), (16,)), {"stored": (15,)}),
     ],
 )  # fmt: skip
 def test_chunks_that_are_nowhere_or_too_long_are_not_believed(base: ChunkList, wrong: dict[str, Any]) -> None:
