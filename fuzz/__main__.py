@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fuzz import session
@@ -25,9 +27,8 @@ def main() -> int:
     parser.add_argument("target", choices=[*TARGETS, *CANARIES, "smoke", "canary"], metavar="TARGET",
                         help="a target, `smoke` for all of them, `canary` for all of those that must fail")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="what chance begins with (default: 1)")
-    parser.add_argument(
-        "--seconds", type=float, help=f"for each target (default: {TARGET_S:.0f}; for smoke and canary {SMOKE_S:.0f})"
-    )
+    parser.add_argument("--seconds", type=float, help="of processor time for each target "
+                        f"(default: {TARGET_S:.0f}; for smoke and canary {SMOKE_S:.0f})")  # fmt: skip
     parser.add_argument("--engine", choices=["atheris", "mutation"], help="instead of the best that is installed")
     parser.add_argument("--file", type=Path, nargs="+", default=[], help="run these inputs and nothing else")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save inputs that reached something new there")
@@ -39,7 +40,11 @@ def main() -> int:
     many = args.target in ("smoke", "canary")
     seconds = args.seconds if args.seconds is not None else SMOKE_S if many else TARGET_S
     names = {"smoke": TARGETS, "canary": CANARIES}.get(args.target, (args.target,))
-    results = [_run(name, args, seconds) for name in names]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = []
+        for result in pool.map(lambda name: _run(name, args, seconds), names):
+            _say(result)
+            results.append(result)
     if args.target == "canary":
         return _judge_canaries(results)
     return 1 if any(result.finding for result in results) else 0
@@ -49,13 +54,15 @@ def _run(name: str, args: argparse.Namespace, seconds: float) -> Result:
     engine: Engine | None = args.engine if name != "machine" else None
     # A canary has to loop and to eat before it is found: no need to wait as long as for the real ones.
     limits = Limits(input_s=1.0) if name in CANARIES else None
-    result = session.run(
+    return session.run(
         name, seed=args.seed, seconds=seconds, engine=engine, limits=limits, files=tuple(args.file), keep=args.keep
     )
+
+
+def _say(result: Result) -> None:
     print(result.line(), flush=True)
     if result.finding:
         print(result.finding, file=sys.stderr, flush=True)
-    return result
 
 
 def _judge_canaries(results: list[Result]) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import resource
 import signal
@@ -35,13 +36,19 @@ FOUND = 3
 """The exit code of a process that wrote a finding down."""
 
 MIB = 1024 * 1024
+WAITS_MAX = 8
+"""How many times its seconds a run may take by the clock on the wall, if it doesn't get the processor or only waits."""
+
 _STRUCTURED_SHARE = 0.6
 _TICKS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a process is to do: plain values, since they travel as JSON."""
+    """What a process is to do: plain values, since they travel as JSON.
+
+    `seconds` are of processor time: beside others a target is fuzzed as much as alone.
+    """
 
     target: str
     engine: Engine
@@ -68,11 +75,25 @@ class Watch:
         self._notes = Notes(self._folder / "notes")
         self._running = False
         self._ticks = 0
+        self._end_cpu_s = time.process_time() + order.seconds
+        self._end_s = time.monotonic() + WAITS_MAX * order.seconds
         self.number = 0
         # At its end the interpreter gives signals their default back, which for this one is to kill.
         atexit.register(signal.setitimer, signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, self._tick)
         signal.setitimer(signal.ITIMER_PROF, order.input_s / _TICKS, order.input_s / _TICKS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time that was ordered is used up."""
+        return time.process_time() >= self._end_cpu_s or time.monotonic() >= self._end_s
+
+    def run_until_over(self, data: bytes) -> None:
+        """Run one input, and end the process if it was the last one that there is time for."""
+        self.run(data)
+        if self.is_over:
+            sys.stdout.flush()
+            os._exit(0)
 
     def run(self, data: bytes) -> None:
         """Run one input."""
@@ -156,7 +177,7 @@ def _guided(order: Order, target: Target, watch: Watch, atheris: Any) -> NoRetur
         (seeds / f"{number:04}").write_bytes(seed)
     arguments = [
         f"-seed={order.seed % (1 << 31) or 1}",
-        f"-max_total_time={max(1, round(order.seconds))}",
+        f"-max_total_time={math.ceil(WAITS_MAX * order.seconds) + 1}",  # `watch` ends it sooner
         f"-max_len={target.bytes_max}",
         f"-rss_limit_mb={2 * order.memory_mb}",
         f"-artifact_prefix={rest}/",
@@ -165,7 +186,7 @@ def _guided(order: Order, target: Target, watch: Watch, atheris: Any) -> NoRetur
         str(grown),
         str(seeds),
     ]
-    atheris.Setup([sys.argv[0], *arguments], watch.run, custom_mutator=change)
+    atheris.Setup([sys.argv[0], *arguments], watch.run_until_over, custom_mutator=change)
     atheris.Fuzz()
     raise SystemExit(0)  # not reached: libFuzzer ends the process
 
@@ -174,10 +195,9 @@ def _mutated(order: Order, target: Target, watch: Watch) -> None:
     """Feed mutated seeds until the time is over."""
     chance = Random(order.seed)
     seeds = _seeds(order, target)
-    stop_at = time.monotonic() + order.seconds
     for seed in seeds:
         watch.run(seed)
-    while time.monotonic() < stop_at:
+    while not watch.is_over:
         data = chance.choice(seeds)
         for _ in range(chance.choice((1, 1, 2, 4))):
             data = target.mutate(data, chance) if chance.random() < _STRUCTURED_SHARE else mutate(data, chance)
@@ -186,7 +206,6 @@ def _mutated(order: Order, target: Target, watch: Watch) -> None:
 
 def _generated(order: Order, examples: Callable[[int, Callable[[], None]], None], watch: Watch) -> None:
     """Let a target's own generator make examples, a new seed for each round."""
-    stop_at = time.monotonic() + order.seconds
     seed = order.seed
     while True:
         note = f"seed {seed}".encode()
@@ -196,7 +215,7 @@ def _generated(order: Order, examples: Callable[[int, Callable[[], None]], None]
             raise
         except BaseException as error:  # noqa: BLE001 - as in `Watch.run`
             watch.found(error)
-        if time.monotonic() >= stop_at:
+        if watch.is_over:
             return
         seed += 1
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from fuzz.child import FOUND, Order
+from fuzz.child import FOUND, WAITS_MAX, Order
 from fuzz.notes import Notes
 from fuzz.target import Engine
 
@@ -179,7 +179,7 @@ def _watch(process: subprocess.Popen[bytes], order: Order, bounds: Limits, notes
             return began, f"nothing ran within {_BEGIN_S:.0f} s"
         if seen and now - changed > bounds.stall_s:
             return began, f"the input hangs: nothing ended within {bounds.stall_s:.0f} s"
-        if seen and not order.files and now - began > order.seconds + _END_S + bounds.stall_s:
+        if seen and not order.files and now - began > WAITS_MAX * order.seconds + _END_S + bounds.stall_s:
             return began, "the run doesn't end"
     return began, ""
 

@@ -40,7 +40,7 @@ GOALS: Final = (
     Goal("judged by all", "of them judged by `verify` and the independent reader too", 10_000, 100_000),
     *(Goal(f"states in {phase}", f"of them met first in {phase}", 200, 2_000) for phase in PHASES),
 )
-SHARE_JUDGED_BY_ALL: Final = 1 / 16
+SHARE_JUDGED_BY_ALL: Final = 1 / 19
 FAILURES_MAX: Final = 5
 
 
@@ -157,6 +157,10 @@ VARIATIONS: Final = (
     Variation("", {}, Bound(2, 2), Bound(3, 2)),
     Variation("unsynced", {"sync": "never"}, Bound(2, 1), Bound(3, 1)),
 )
+ONLY_IN_FULL: Final = frozenset(
+    {("journal_of_large_records", "unsynced"), ("rotated_among_undurable_records", "unsynced")}
+)
+"""Those with the most states of one kind: CI has its number without them."""
 SEEDS: Final[dict[Size, int]] = {"ci": 1, "full": 5}
 RANDOM_STATES: Final[dict[Size, int]] = {"ci": 0, "full": 30}
 
@@ -179,6 +183,8 @@ def units(size: Size, seed: int) -> Sequence[Unit]:
     found: list[Unit] = []
     for round_seed in range(seed, seed + SEEDS[size]):
         for workload, (number, variation) in itertools.product(WORKLOADS, enumerate(VARIATIONS)):
+            if size == "ci" and (workload.name, variation.name) in ONLY_IN_FULL:
+                continue
             thousands = _THOUSANDS.get(workload.name, _USUAL)[number + (2 if size == "full" else 0)]
             parts = -(-thousands // _THOUSANDS_IN_PART[size])
             bound = variation.ci if size == "ci" else variation.full

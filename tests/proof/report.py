@@ -49,7 +49,7 @@ def summary(results: Sequence[Result], names: Sequence[str], size: Size) -> str:
     lines = [""]
     for name in names:
         ran = [result for result in results if result.proof == name]
-        seconds = sum(result.seconds for result in ran)
+        seconds = sum(result.core_s for result in ran)
         skipped = sorted({result.skipped for result in ran if result.skipped})
         failed = sum(1 for result in ran if result.failures)
         counts = sums(results, name)
@@ -103,7 +103,7 @@ def tables(results: Sequence[Result]) -> str:
         failed = sum(1 for result in ran if result.failures)
         versions = ", ".join(sorted({result.version for result in ran}))
         seeds = ", ".join(str(seed) for seed in sorted({result.seed for result in ran}))
-        seconds = sum(result.seconds for result in ran)
+        seconds = sum(result.core_s for result in ran)
         lines.append(
             f"The {size} run: {len(ran):,} units, {failed} failed, {seconds / 3600:.1f} hours of one core, "
             f"seed {seeds}, code `{versions}`, Python {platform.python_version()}, {os.cpu_count()} cores, "

@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A line of the results file."""
+    """A line of the results file. `seconds` are the wall's, `cpu_s` the processor's, 0 where nobody could tell."""
 
     version: str
     size: Size
@@ -51,6 +51,12 @@ class Result:
     counts: dict[str, int]
     failures: list[str]
     skipped: str
+    cpu_s: float = 0.0
+
+    @property
+    def core_s(self) -> float:
+        """How long it kept a core busy; of older lines, how long it ran."""
+        return self.cpu_s or self.seconds
 
     @property
     def run(self) -> Run:
@@ -120,7 +126,16 @@ def run_unit(run: Run, proof: str, unit: Unit) -> Result:
         outcome = _outcome(run, proof, unit, Path(folder))
     seconds = round(time.monotonic() - began, 2)
     return Result(
-        run.version, run.size, run.seed, proof, unit.name, seconds, outcome.counts, outcome.failures, outcome.skipped
+        run.version,
+        run.size,
+        run.seed,
+        proof,
+        unit.name,
+        seconds,
+        outcome.counts,
+        outcome.failures,
+        outcome.skipped,
+        outcome.cpu_s,
     )
 
 

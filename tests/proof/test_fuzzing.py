@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -15,7 +17,9 @@ from units import Unit
 
 from fuzz import __main__ as program
 from fuzz import directories, session
+from fuzz.child import Order, Watch
 from fuzz.corpus import FOLDER, stored
+from fuzz.notes import Notes
 from fuzz.session import Limits
 from fuzz.target import INPUT_BYTES_MAX
 from fuzz.targets import CANARIES, TARGETS, target_named
@@ -127,6 +131,22 @@ def test_without_atheris_it_says_so_and_goes_on(
     assert "mutation, seed 1: nothing found" in said
     monkeypatch.setattr(sys, "argv", ["fuzz", "batch", "--engine", "atheris"])
     assert program.main() == 1
+
+
+def test_a_run_ends_by_the_processor_s_time_and_not_by_the_wall_s(temporary: Path) -> None:
+    """Beside others on a busy machine a target has to be fuzzed as long as alone."""
+    order = Order("key", "mutation", 1, 0.2, str(temporary), [], 5.0, 128, 512)
+    Notes(temporary / "notes", create=True).close()
+    watch = Watch(order, target_named("key"))
+    try:
+        time.sleep(0.3)
+        assert not watch.is_over
+        while time.process_time() < watch._end_cpu_s:
+            pass
+        assert watch.is_over
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
 
 def test_a_missed_canary_is_a_failure(

@@ -30,11 +30,13 @@ class Outcome:
     """What a unit came to: counts that are summed over units, and what was wrong, readable by itself.
 
     `skipped` is the reason why this machine can't run it; it counts nothing then.
+    `cpu_s` is the processor's time that it took, with that of its children.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     skipped: str = ""
+    cpu_s: float = 0.0
 
     def add(self, count: str, number: int = 1) -> None:
         """Count something."""
