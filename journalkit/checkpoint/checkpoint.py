@@ -67,17 +67,17 @@ class Checkpoint:
     @property
     def offsets(self) -> Mapping[Any, Any]:
         """How far the inputs had been read that made this state. Raises as `load`."""
-        return MappingProxyType(dict(self._manifest.said.offsets))
+        return MappingProxyType(dict(self.manifest.said.offsets))
 
     @property
     def metadata(self) -> Any:
         """What the job said besides: a mapping, as a rule. Raises as `load`."""
-        return self._manifest.said.metadata
+        return self.manifest.said.metadata
 
     @property
     def size_bytes(self) -> int:
         """How many bytes its state has, what is short not counted. Raises as `load`."""
-        return sum(listed.length for listed in self._manifest.said.chunked)
+        return sum(listed.length for listed in self.manifest.said.chunked)
 
     def load(
         self,
@@ -109,7 +109,7 @@ class Checkpoint:
             O(bytes of the state), read by several threads.
         """
         with self._telling():
-            return self._manifest.load(lazy=lazy, mapped=mapped, paths=paths, progress=progress)
+            return self.manifest.load(lazy=lazy, mapped=mapped, paths=paths, progress=progress)
 
     def verify(self, progress: Progress | None = None) -> list[CorruptionError]:
         """Read every byte of it and return what is wrong; an empty list if nothing is.
@@ -119,7 +119,7 @@ class Checkpoint:
         """
         try:
             with self._telling():
-                return self._manifest.verify(progress)
+                return self.manifest.verify(progress)
         except CorruptionError as error:
             return [error]
 
@@ -136,7 +136,8 @@ class Checkpoint:
         return hash((self._where, self._entry.place))
 
     @cached_property
-    def _manifest(self) -> Manifest:
+    def manifest(self) -> Manifest:
+        """What its manifest says, for journalkit's own layers. Raises as `load`."""
         with self._telling():
             return self._read(self._entry)
 

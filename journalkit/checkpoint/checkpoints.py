@@ -158,6 +158,30 @@ class Checkpoints:
             self._pace.saved(self._clock.monotonic_s() - begun_s)
         return self._saving
 
+    def copy_from(
+        self, checkpoint: Checkpoint, *, name: str | None = None, progress: Progress | None = None
+    ) -> Checkpoint:
+        """Copy a checkpoint of another place here, as the latest one, and return it.
+
+        It is copied piece by piece, each checked on its way, and needs nothing of the other place; pieces that the
+        latest one here has already aren't written again. Time, offsets, metadata and metrics are those of the original.
+
+        Args:
+            checkpoint: One of another place, or an older one of this place.
+            name: Its name here; that of the original if it isn't given.
+            progress: Called with the bytes that were copied, and those there are in all.
+
+        Durability and errors as `save`, and:
+
+        Raises:
+            CorruptionError, CheckpointNotFoundError: The original is damaged, or was deleted. Nothing was published.
+        """
+        saver = self._require_writer()
+        named = said(None, None, None, name).name if name is not None else checkpoint.name
+        self.wait()
+        saved = saver.copy(checkpoint.manifest, named, progress)
+        return self._finder.made(saved.entry, saved.manifest)
+
     def wait(self, timeout_s: float | None = None) -> Checkpoint | None:
         """Wait for the save that is under way, and return its checkpoint; None if none was, or it takes longer.
 

@@ -129,7 +129,7 @@ class Finder:
         """Return a checkpoint of the head as a caller gets it."""
         made = Checkpoint(entry, self._manifests.read, self._is_there, self._objects.where, skipped=tuple(skipped))
         if manifest is not None:
-            made._manifest = manifest
+            made.manifest = manifest
         return made
 
     # -- within ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -114,6 +114,7 @@ def places_of(listed: ChunkList, packs: tuple[PackEntry, ...]) -> Iterator[tuple
 class _List:
     """A list of chunks in the making."""
 
+    is_array: bool
     lengths: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     wheres: list[Where] = field(default_factory=list)
@@ -152,16 +153,23 @@ class PackWriter:
     def parts(self, leaves: Iterable[Leaf]) -> Generator[Part, None, None]:
         """Yield the pack's bytes as they are found to be new; nothing at all if all is known."""
         leaves = tuple(leaves)
-        self._lists = [_List() for _ in leaves]
-        total = sum(len(leaf.view) for leaf in leaves)
-        done = 0
         cut = (
-            (number, view, leaf.is_array)
+            (number, view)
             for number, leaf in enumerate(leaves)
             for view in (chunks.fixed(leaf.view) if leaf.is_array else chunks.by_content(leaf.view))
         )
+        return self.parts_of(cut, [leaf.is_array for leaf in leaves], sum(len(leaf.view) for leaf in leaves))
+
+    def parts_of(
+        self, cut: Iterable[tuple[int, memoryview]], are_arrays: Sequence[bool], total: int
+    ) -> Generator[Part, None, None]:
+        """Yield the pack's bytes, of chunks that come list by list with the number of theirs, `total` bytes in all."""
+        self._lists = [_List(is_array) for is_array in are_arrays]
+        done = 0
         threads = self._threads if total > chunks.ARRAY_CHUNK_BYTES else 0
-        for (number, view, is_array), (digest, stored) in in_order(self._prepared, cut, threads):
+        for (number, view), (digest, stored) in in_order(self._prepared, cut, threads):
+            listed = self._lists[number]
+            is_array = listed.is_array
             where = self._known.find(digest, len(view)) or (None if is_array else self._own.get(digest))
             if where is None:
                 if not self.pack_bytes:
@@ -179,7 +187,6 @@ class PackWriter:
                 yield written
             else:
                 self.chunks_known += 1
-            listed = self._lists[number]
             listed.lengths.append(len(view))
             listed.digests.append(digest)
             listed.wheres.append(where)
@@ -187,26 +194,21 @@ class PackWriter:
             if self._progress is not None:
                 self._progress(done, total)
 
-    def finished(self, leaves: Iterable[Leaf]) -> tuple[tuple[ChunkList, ...], tuple[PackEntry, ...]]:
+    def finished(self) -> tuple[tuple[ChunkList, ...], tuple[PackEntry, ...]]:
         """Return the lists of chunks, and the packs that they name, once all of the pack was given out."""
         mine = PackEntry(self._entry.epoch, self._entry.save, self._entry.part, self.pack_bytes)
         numbers: dict[PackEntry, int] = {}
-        lists = tuple(
-            _finished(listed, leaf.is_array, numbers, {self._entry: mine})
-            for listed, leaf in zip(self._lists, leaves, strict=True)
-        )
+        lists = tuple(_finished(listed, numbers, {self._entry: mine}) for listed in self._lists)
         return lists, tuple(numbers)
 
-    def _prepared(self, item: tuple[int, memoryview, bool]) -> tuple[bytes, bytes | None]:
+    def _prepared(self, item: tuple[int, memoryview]) -> tuple[bytes, bytes | None]:
         """Return a chunk's digest, and what stands for it in the pack if it isn't itself. In any thread."""
         view = item[1]
         digest = self._digest(view)
         return digest, None if self._known.find(digest, len(view)) else self._compressed(view)
 
 
-def _finished(
-    listed: _List, is_array: bool, numbers: dict[PackEntry, int], named: Mapping[PackEntry, PackEntry]
-) -> ChunkList:
+def _finished(listed: _List, numbers: dict[PackEntry, int], named: Mapping[PackEntry, PackEntry]) -> ChunkList:
     runs: list[int] = []
     behind = (-1, -1)
     for where in listed.wheres:
@@ -219,7 +221,7 @@ def _finished(
         behind = (number, where.offset_bytes + where.stored_bytes)
     stored = tuple(where.stored_bytes for where in listed.wheres)
     lengths = tuple(listed.lengths)
-    is_fixed = is_array or (
+    is_fixed = listed.is_array or (
         all(length == chunks.ARRAY_CHUNK_BYTES for length in lengths[:-1]) and (lengths[-1] <= chunks.ARRAY_CHUNK_BYTES)
     )
     return ChunkList(

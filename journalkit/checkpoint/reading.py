@@ -95,6 +95,23 @@ class ChunkReader:
             (span, target, words) for span in _joined(places_of(self._manifest.chunked[index], self._manifest.packs))
         )
 
+    def pieces(self, index: int) -> Iterator[memoryview]:
+        """Yield the chunks of a list one by one, checked; some spans are read ahead. Raises as `read`."""
+        words = f"part {index} of the state"
+        ahead = 2 * self._threads
+
+        def read(span: Span) -> memoryview:
+            target = arrays.empty(span.length)
+            self._fill(Span(0, span.found), target, words)
+            return target
+
+        spans = _joined(places_of(self._manifest.chunked[index], self._manifest.packs))
+        for span, data in in_order(read, spans, self._threads, ahead):
+            at = 0
+            for where, _ in span.found:
+                yield data[at : at + where.length]
+                at += where.length
+
     def fill(self, work: Sequence[Work], progress: Progress | None = None) -> None:
         """Read spans to where they belong. Raises as `read`."""
         for _ in self._read(lambda each: self._fill(*each), work, progress):

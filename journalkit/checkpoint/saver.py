@@ -16,9 +16,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from journalkit.checkpoint import catalogue, sweeping
 from journalkit.checkpoint.catalogue import PAGE_ENTRIES, Place
@@ -29,7 +29,7 @@ from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.pack import Known, Progress
 from journalkit.checkpoint.retention import LEAVING_MAX, Keep
 from journalkit.checkpoint.said import Said
-from journalkit.checkpoint.saving import SaveOptions, Written, write_checkpoint
+from journalkit.checkpoint.saving import SaveOptions, Written, copy_checkpoint, write_checkpoint
 from journalkit.checkpoint.tree import Captured
 from journalkit.clock import Clock
 from journalkit.errors import CorruptionError, JournalError, UnknownOutcomeError
@@ -43,6 +43,10 @@ _READS_MAX: Final = 100
 """How many manifests a save reads at most to know what may be deleted; where there are more, `prune` does it."""
 
 _log = logging.getLogger("journalkit.checkpoint")
+
+
+Write: TypeAlias = Callable[[Place, Manifest | None], Written]
+"""Given where a checkpoint will be, and the one that it stands on, writes its objects."""
 
 
 class _BaseGoneError(Exception):
@@ -113,14 +117,44 @@ class Saver:
 
         Raises as `Checkpoints.save`.
         """
-        with self._one_save:
-            try:
-                saved = self._save_on(self._base(), captured, said, progress)
-            except _BaseGoneError:
-                saved = self._save_on(None, captured, said, progress)
-            self._newest = (saved.entry, saved.manifest)
-            self._tidy()
-            return saved
+
+        def write(place: Place, base: Manifest | None) -> Written:
+            digest = self._options.digest or best_digest()
+            return write_checkpoint(
+                self._objects,
+                job=self._heads.head.job,
+                epoch=place[0],
+                save=place[1],
+                captured=captured,
+                time_us=self._clock.wall_us(),
+                offsets=said.offsets,
+                metadata=said.metadata,
+                metrics=said.metrics,
+                name=said.name,
+                known=Known.of([base.said] if base is not None else [], digest),
+                options=self._options,
+                progress=progress,
+            )
+
+        return self._published(write)
+
+    def copy(self, source: Manifest, name: str, progress: Progress | None = None) -> Saved:
+        """Write another place's checkpoint and publish it. Raises as `Checkpoints.copy_from`."""
+
+        def write(place: Place, base: Manifest | None) -> Written:
+            return copy_checkpoint(
+                source,
+                self._objects,
+                job=self._heads.head.job,
+                epoch=place[0],
+                save=place[1],
+                name=name,
+                known=Known.of([base.said] if base is not None else [], source.said.digest),
+                options=self._options,
+                progress=progress,
+            )
+
+        return self._published(write)
 
     def trash(self, places: Collection[Place]) -> Head:
         """Put checkpoints into the trash. What isn't there is left out. Raises as `HeadWriter.publish`."""
@@ -176,39 +210,28 @@ class Saver:
         except CorruptionError:
             return None
 
-    def _save_on(
-        self,
-        base: tuple[CheckpointEntry, Manifest] | None,
-        captured: Captured,
-        said: Said,
-        progress: Progress | None,
-    ) -> Saved:
+    def _published(self, write: Write) -> Saved:
+        with self._one_save:
+            try:
+                saved = self._save_on(self._base(), write)
+            except _BaseGoneError:
+                saved = self._save_on(None, write)
+            self._newest = (saved.entry, saved.manifest)
+            self._tidy()
+            return saved
+
+    def _save_on(self, base: tuple[CheckpointEntry, Manifest] | None, write: Write) -> Saved:
         place = (self._heads.epoch, self._next_save)
         self._next_save += 1
         self._in_flight.add(place)
         is_settled = True
         try:
-            time_us = self._clock.wall_us()
-            digest = self._options.digest or best_digest()
-            written = write_checkpoint(
-                self._objects,
-                job=self._heads.head.job,
-                epoch=place[0],
-                save=place[1],
-                captured=captured,
-                time_us=time_us,
-                offsets=said.offsets,
-                metadata=said.metadata,
-                metrics=said.metrics,
-                name=said.name,
-                known=Known.of([base[1].said] if base is not None else [], digest),
-                options=self._options,
-                progress=progress,
-            )
+            written = write(place, base[1] if base is not None else None)
+            said = written.manifest
             entry = CheckpointEntry(
-                *place, time_us, written.manifest_bytes, written.manifest_digest, said.name, dict(said.metrics)
+                *place, said.time_us, written.manifest_bytes, written.manifest_digest, said.name, dict(said.metrics)
             )
-            manifest = Manifest(self._objects, written.manifest_key, written.manifest)
+            manifest = Manifest(self._objects, written.manifest_key, said)
             is_settled = False
             try:
                 self._publish(entry, base[0].place if base is not None else None)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from journalkit.checkpoint.chunks import best_digest
+from journalkit.checkpoint.chunks import ARRAY_CHUNK_BYTES, best_digest
+from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.pack import Known, PackWriter, Progress
 from journalkit.checkpoint.tree import Captured
 from journalkit.errors import KeyValueError
 from journalkit.format import names
 from journalkit.format.checkpoint import CheckpointManifest, PackEntry, encode_manifest
 from journalkit.format.malformed import MalformedError
-from journalkit.objects.interface import Objects
+from journalkit.objects.interface import Objects, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,6 @@ def write_checkpoint(
     name: str = "",
     known: Known | None = None,
     options: SaveOptions = _DEFAULTS,
-    manifest_key: str | None = None,
     progress: Progress | None = None,
 ) -> Written:
     """Write what of a captured state isn't known, and the manifest that names all of it.
@@ -99,15 +99,59 @@ def write_checkpoint(
     )  # fmt: skip
     _encoded(said)  # so that what can't be said is refused before anything is written
     writer = PackWriter(job, entry, known, compression=options.compression, threads=options.threads, progress=progress)
-    leaves = captured.leaves
-    with closing(writer.parts(leaves)) as parts:
+    parts = writer.parts(captured.leaves)
+    return _written(objects, writer, parts, replace(said, tree=captured.tree), captured.size_bytes)
+
+
+def copy_checkpoint(
+    source: Manifest,
+    objects: Objects,
+    *,
+    job: bytes,
+    epoch: int,
+    save: int,
+    name: str,
+    known: Known,
+    options: SaveOptions = _DEFAULTS,
+    progress: Progress | None = None,
+) -> Written:
+    """Write what of another place's checkpoint isn't known here, and a manifest that says what the other says.
+
+    Chunk by chunk, each checked on its way, in bounded memory. `known` is of the source's kind of digest.
+
+    Durability and errors as `write_checkpoint`, and:
+
+    Raises:
+        CorruptionError: The source is damaged. A pack may be there, which belongs to nobody.
+    """
+    writer = PackWriter(
+        job,
+        PackEntry(epoch, save, 0, 0),
+        known,
+        compression=options.compression,
+        threads=options.threads,
+        progress=progress,
+    )
+    lists = source.said.chunked
+    cut = ((number, view) for number in range(len(lists)) for view in source.reader.pieces(number))
+    are_arrays = [listed.chunk_bytes == ARRAY_CHUNK_BYTES for listed in lists]
+    total = sum(listed.length for listed in lists)
+    said = replace(source.said, job=job, epoch=epoch, save=save, part=0, name=name)
+    return _written(objects, writer, writer.parts_of(cut, are_arrays, total), said, total)
+
+
+def _written(
+    objects: Objects, writer: PackWriter, pack: Generator[Part, None, None], said: CheckpointManifest, bytes_total: int
+) -> Written:
+    """Write a pack, if there is anything in it, and behind it the manifest."""
+    with closing(pack) as parts:
         first = next(parts, None)
         if first is not None:
-            objects.put(names.pack_key(epoch, save, part), itertools.chain((first,), parts))
-    lists, packs = writer.finished(leaves)
-    manifest = replace(said, tree=captured.tree, chunked=lists, packs=packs)
+            objects.put(names.pack_key(said.epoch, said.save, said.part), itertools.chain((first,), parts))
+    lists, packs = writer.finished()
+    manifest = replace(said, chunked=lists, packs=packs)
     data = _encoded(manifest)
-    key = manifest_key if manifest_key is not None else names.checkpoint_key(epoch, save)
+    key = names.checkpoint_key(said.epoch, said.save)
     objects.put(key, (data,))
     return Written(
         manifest,
@@ -115,7 +159,7 @@ def write_checkpoint(
         len(data),
         hashlib.sha256(data).digest(),
         writer.pack_bytes + len(data),
-        captured.size_bytes,
+        bytes_total,
         writer.chunks_new,
         writer.chunks_known,
     )

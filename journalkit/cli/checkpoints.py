@@ -83,6 +83,16 @@ def add_parser(commands: Commands) -> None:
             "--trash-period", type=_duration, default=3600.0, metavar="TIME",
             help="how long the bytes of deleted checkpoints stay (default: 1h)",
         )  # fmt: skip
+    copy = _add(
+        actions, "copy", "copy a checkpoint to another place, as its latest one", run=_copy,
+        text="Each byte is checked on its way, and what the other place has already isn't written again. The other "
+        "place is taken over: a job that runs there can publish nothing any more.",
+        example="journalkit checkpoints copy job s3://bucket/job\n"
+        "journalkit checkpoints copy job /backup/job 3.17 --name before-upgrade",
+    )  # fmt: skip
+    copy.add_argument("to", metavar="TO", help="a directory, or s3://, gs://, az://; made if there is none")
+    _add_which(copy)
+    copy.add_argument("--name", help="its name there; that of the original if it isn't given")
     _add(
         actions, "du", "tell what each checkpoint takes, and what it shares", run=_du,
         example="journalkit checkpoints du job",
@@ -220,6 +230,30 @@ def _prune(args: argparse.Namespace) -> int:
         f"{size(pruned.size_bytes)} {would}removed"
     )
     show([Remarks(lines)])
+    return codes.DONE
+
+
+def _copy(args: argparse.Namespace) -> int:
+    with _opened(args) as source:
+        checkpoint = source.get(args.which)
+        total = checkpoint.size_bytes
+        try:
+            target = open_checkpoints(args.to)
+        except UsageError as error:
+            raise WrongUsageError(str(error)) from None
+        with target, progress(f"copying {checkpoint.id}", total or None) as advance:
+            done = 0
+
+            def told(done_bytes: int, _total: int) -> None:
+                nonlocal done
+                advance(done_bytes - done)
+                done = done_bytes
+
+            copied = target.copy_from(checkpoint, name=args.name, progress=told)
+    if args.json:
+        say_json({"copied": checkpoint.id, "to": copied.id, "size_bytes": total})
+    else:
+        show([Remarks([f"copied {checkpoint.id} of {source.where} to {copied.id} of {target.where}, {size(total)}"])])
     return codes.DONE
 
 

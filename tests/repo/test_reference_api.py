@@ -35,6 +35,7 @@ INTERNAL = {
     "Store": {"begin", "end", "freeze", "commit_read", "forbid"},
     "Journal": {"forbid"},
     "Checkpoints": {"forbid"},
+    "Checkpoint": {"manifest"},
 }
 
 

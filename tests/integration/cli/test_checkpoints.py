@@ -148,6 +148,20 @@ def test_du_tells_what_is_shared(run: Callable[..., Ran], job: Path) -> None:
     assert "97.7 KiB" in run("checkpoints", "du", job).out
 
 
+def test_a_copy_is_a_checkpoint_of_the_other_place(run: Callable[..., Ran], job: Path, tmp_path: Path) -> None:
+    """Whole, by itself, and none is touched that isn't asked for."""
+    said = run("checkpoints", "copy", job, tmp_path / "other", "1.2", "--name", "kept")
+    assert (said.code, said.out.count("copied 1.2 of ")) == (0, 1)
+    assert run("checkpoints", "copy", job, tmp_path / "other", "--json").json["to"] == "2.1"
+    shown = run("checkpoints", "show", tmp_path / "other", "kept", "--json").json
+    assert (shown["offsets"], shown["metrics"]) == ({"orders/0": 20}, {"loss": 0.5})
+    assert shown["saved"] == run("checkpoints", "show", job, "1.2", "--json").json["saved"]
+    assert run("checkpoints", "verify", tmp_path / "other", "--all").code == 0
+    assert run("checkpoints", "copy", job, "ftp://x").code == 64
+    assert run("checkpoints", "copy", job, tmp_path / "third", "9.9").code == 2
+    assert not (tmp_path / "third").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -67,7 +67,7 @@ def state(number: int) -> dict[str, Any]:
 
 def needed(job: Checkpoints) -> set[str]:
     """Return the keys of all that its checkpoints need."""
-    return {key for each in job for key in (*each._manifest.packs(), names.checkpoint_key(each.epoch, each.save))}
+    return {key for each in job for key in (*each.manifest.packs(), names.checkpoint_key(each.epoch, each.save))}
 
 
 def entry(epoch: int, save: int, name: str = "") -> CheckpointEntry:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
 from journalkit.checkpoint.retention import Best, Keep
-from tests.unit.checkpoint.conftest import LONG, Place, state
+from journalkit.errors import CorruptionError
+from journalkit.format import names
+from tests.unit.checkpoint.conftest import LONG, Place, needed, state
 
 
 def test_a_save_lets_go_what_needn_t_stay(place: Place) -> None:
@@ -76,3 +84,57 @@ def test_the_latest_and_a_save_cost_the_same_with_many_checkpoints(place: Place)
     opened = place.bucket.operation_count
     place.open("next").latest()
     assert place.bucket.operation_count - opened < 30
+
+
+# -- copies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_a_copy_needs_nothing_of_where_it_came_from(place: Place, compression: Any) -> None:
+    """Though the original lies in several packs, compressed, and has one that others share."""
+    source = place.open(compression=compression)
+    array = np.arange(1_000_000, dtype=np.float32)
+    for number in range(3):
+        array[number * 300_000] = -1
+        source.save({**state(number), "array": array, "zeros": np.zeros(800_000)}, offsets={0: number}, name="a name")
+    other = Place(seed=3)
+    target = other.open()
+    copied = target.copy_from(source.get("1.3"))
+    assert (copied.id, copied.name, copied.time) == ("1.1", "a name", source.get("1.3").time)
+    place.bucket.handle().delete(*place.data())
+    loaded = copied.load()
+    assert np.array_equal(loaded["array"], array)
+    assert (loaded["step"], copied.offsets) == (2, {0: 2})
+    assert copied.verify() == []
+    assert other.data() == needed(target) == {names.pack_key(1, 1, 0), names.checkpoint_key(1, 1)}
+
+
+def test_a_second_copy_writes_what_the_first_didnt(place: Place) -> None:
+    """A copy of each checkpoint of a job, one after the other, takes the room that they take there."""
+    source = place.open()
+    other = Place(seed=3)
+    target = other.open()
+    shared = Random(1).randbytes(LONG)
+    sizes = []
+    for number in range(3):
+        source.save({"shared": shared, "own": Random(number).randbytes(LONG)})
+        before = sum(map(len, other.bucket.contents().values()))
+        target.copy_from(source.get("latest"), name=f"copy {number}")
+        sizes.append(sum(map(len, other.bucket.contents().values())) - before)
+    assert sizes[0] > 2 * LONG
+    assert max(sizes[1:]) < 1.1 * LONG
+    assert [each.name for each in target] == ["copy 2", "copy 1", "copy 0"]
+    assert all(each.verify() == [] for each in target)
+
+
+def test_a_damaged_original_isnt_copied(place: Place) -> None:
+    """Each piece is checked on its way; nothing is published, and nothing left."""
+    source = place.open()
+    source.save(state(1))
+    place.flip(names.pack_key(1, 1, 0))
+    other = Place(seed=3)
+    target = other.open()
+    with pytest.raises(CorruptionError):
+        target.copy_from(source.get("1.1"))
+    assert target.latest() is None
+    assert other.data() == set()
