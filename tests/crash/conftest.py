@@ -8,7 +8,9 @@ crash tests make: a prefix of the submitted records, every acknowledged one in i
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,9 @@ from journalkit.recovery.writer import OpenRequest, open_for_writing
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.writer import TableWriter
 from journalkit.testing import SimulatedClock, SimulatedDisk
+
+# What tests here share is imported by its plain name, as the programs of this folder do.
+sys.path.append(str(Path(__file__).parent))
 
 STORE = "/store"
 

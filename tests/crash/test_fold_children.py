@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 import journalkit
 from journalkit.errors import ClosedError, JournalError, StorageError
@@ -57,15 +58,6 @@ def children() -> list[int]:
             fields = (place / "stat").read_text().rpartition(")")[2].split()
             if int(fields[1]) == os.getpid() and fields[0] != "Z":
                 found.append(int(place.name))
-    return found
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until something is so, not for ever, and return it."""
-    deadline_s = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.002)
     return found
 
 

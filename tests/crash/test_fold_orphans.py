@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from waiting import wait_for
 
 import journalkit
 from journalkit.errors import LockedError
@@ -41,15 +41,6 @@ def main():
     parent.watch(lambda: None)
     time.sleep(600)
 """
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until something is so, not for ever, and return it."""
-    deadline_s = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.002)
-    return found
 
 
 @contextmanager

@@ -40,15 +40,21 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_small_demo_passes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole of it, small: kills, recoveries, folds, and counts that agree in the end."""
-    path = tmp_path / "kept"
-    arguments = ["--folder", str(folder), "--kills", "6", "--seconds", "8", "--seed", "1", "--path", str(path)]
-    code = main(["demo", "--json", *arguments])
-    out, err = capsys.readouterr()
-    told = json.loads(out)
-    assert (code, err) == (0, "")
+    # Its moments are the clock's. Where the processor is busy elsewhere, workers take seconds to begin, and what a
+    # bound time should hold is left out: then the same is asked of more time, while nothing may be wrong in any.
+    for seconds in (8, 20, 45):
+        path = tmp_path / f"kept-{seconds}"
+        arguments = ["--folder", str(folder), "--kills", "6", "--seconds", str(seconds), "--seed", "1"]
+        code = main(["demo", "--json", *arguments, "--path", str(path)])
+        out, err = capsys.readouterr()
+        told = json.loads(out)
+        assert err == ""
+        assert told["counts_agree"]
+        assert told["acknowledged_lost"] == 0
+        assert code == (0 if told["passed"] else 1)
+        if told["passed"] and told["kills"] >= 3 and told["files"] == told["files_given"]:
+            break
     assert told["passed"]
-    assert told["counts_agree"]
-    assert told["acknowledged_lost"] == 0
     assert told["kills"] >= 3
     assert told["kills_by_hit"]["fold"] >= 1
     assert told["background_folds"] >= FOLDS_MIN

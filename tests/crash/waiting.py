@@ -1,0 +1,16 @@
+"""Waiting for what another process does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait until something is so, not for ever, and return it."""
+    deadline_s = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+    return found
