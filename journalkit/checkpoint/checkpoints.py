@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,6 +12,7 @@ from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.finder import CheckpointUsage, Finder, warn
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
+from journalkit.checkpoint.preemption import SIGNALS, Preemption
 from journalkit.checkpoint.retention import Keep
 from journalkit.checkpoint.said import said
 from journalkit.checkpoint.saver import Pruned, Saver
@@ -27,6 +28,7 @@ from journalkit.errors import (
     ReadOnlyError,
 )
 from journalkit.objects.interface import Objects
+from journalkit.options import Duration, seconds
 from journalkit.runtime import lifecycle
 
 WRITING: Final = "rw"
@@ -64,6 +66,7 @@ class Checkpoints:
         self._opened_at = opened_at
         self._buffers = Buffers()
         self._saving: Saving | None = None
+        self._preemption: Preemption | None = None
         self._refusal: JournalError | None = None
         lifecycle.register(self)
 
@@ -199,13 +202,39 @@ class Checkpoints:
     def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:
         """Count steps and bytes of input that were done, and return whether to save now, by `when`.
 
+        Once a preemption was requested (`on_preemption`), it always is.
+
         Raises:
-            UsageError: `open_checkpoints` was given no `when`.
+            UsageError: `open_checkpoints` was given no `when`, and nothing listens to preemptions.
         """
         self._require_open()
+        if self._preemption is not None and (self._preemption.requested or self._pace is None):
+            return self._preemption.requested
         if self._pace is None:
             raise KeyValueError("when to save wasn't said: open_checkpoints(..., when=Every(seconds=600))")
         return self._pace.is_due(steps=steps, size_bytes=size_bytes)
+
+    def on_preemption(self, grace: Duration = 30.0, *, signals: Iterable[str] = SIGNALS) -> Preemption:
+        """Return what notes that the job's time is up, to be entered by `with`; `due` says so from then on.
+
+        Example:
+            with checkpoints.on_preemption(grace=25) as preemption:
+                for batch in batches:
+                    work(state, batch)
+                    if preemption.requested:
+                        preemption.save(state, offsets=...)   # whole, or None within what is left of the 25 seconds
+                        break
+
+        Args:
+            grace: How long the job lives on behind the signal; seconds or a timedelta. Leave a little to end in.
+            signals: By name. Kubernetes and a preempting Slurm send SIGTERM; `sbatch --signal=USR1@120` SIGUSR1.
+
+        Raises:
+            UsageError: No such signal or grace can be, or it is entered in another thread than the main one.
+        """
+        self._require_writer()
+        self._preemption = Preemption(self, self._clock, seconds(grace, "grace"), signals)
+        return self._preemption
 
     # -- finding --------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""What journalkit does with other people's programs: one module for each."""
