@@ -217,14 +217,6 @@ class Checkpoints:
     def on_preemption(self, grace: Duration = 30.0, *, signals: Iterable[str] = SIGNALS) -> Preemption:
         """Return what notes that the job's time is up, to be entered by `with`; `due` says so from then on.
 
-        Example:
-            with checkpoints.on_preemption(grace=25) as preemption:
-                for batch in batches:
-                    work(state, batch)
-                    if preemption.requested:
-                        preemption.save(state, offsets=...)   # whole, or None within what is left of the 25 seconds
-                        break
-
         Args:
             grace: How long the job lives on behind the signal; seconds or a timedelta. Leave a little to end in.
             signals: By name. Kubernetes and a preempting Slurm send SIGTERM; `sbatch --signal=USR1@120` SIGUSR1.
