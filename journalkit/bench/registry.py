@@ -9,7 +9,7 @@ from typing import Final
 
 from journalkit.bench.arena import Bench
 from journalkit.bench.result import Row
-from journalkit.bench.work import folding, footprint, growth, opening, reads, together, writes, ycsb
+from journalkit.bench.work import checkpoints, folding, footprint, growth, opening, reads, together, writes, ycsb
 from journalkit.errors import UsageError
 
 
@@ -46,6 +46,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(("memory", "memory-writing"), footprint.memory),
     Measure(("disk-between", "disk-during"), footprint.disk),
     Measure(growth.NAMES, growth.growth),
+    Measure(checkpoints.NAMES, checkpoints.checkpoints),
 )  # fmt: skip
 NAMES: Final = tuple(name for measure in MEASURES for name in measure.rows)
 

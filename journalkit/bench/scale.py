@@ -29,6 +29,7 @@ class Scale:
         open_sizes: Keys of the two states that are opened.
         overwrites: How often each key is overwritten while the disk is watched.
         growth: States whose costs are compared.
+        checkpoint_mib: MiB of arrays in a checkpoint.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Scale:
     open_sizes: tuple[int, int]
     overwrites: int
     growth: tuple[int, ...]
+    checkpoint_mib: int
 
 
 FULL: Final = Scale(
@@ -70,6 +72,7 @@ FULL: Final = Scale(
     open_sizes=(1_000_000, 10_000_000),
     overwrites=5,
     growth=(10_000, 100_000, 1_000_000),
+    checkpoint_mib=1024,
 )
 QUICK: Final = Scale(
     name="quick",
@@ -90,6 +93,7 @@ QUICK: Final = Scale(
     open_sizes=(50_000, 250_000),
     overwrites=4,
     growth=(1_000, 10_000, 100_000),
+    checkpoint_mib=128,
 )
 LARGE_KEYS: Final = 10_000_000
 
@@ -118,5 +122,6 @@ TINY: Final = Scale(
     open_sizes=(100, 300),
     overwrites=2,
     growth=(100, 300),
+    checkpoint_mib=2,
 )
 """For tests: every step is taken, no figure means anything."""

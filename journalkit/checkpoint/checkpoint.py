@@ -92,8 +92,8 @@ class Checkpoint:
         Args:
             lazy: What is long is read when it is asked for: an array's place holds a handle with `shape`, slices
                 and `read()`, a file's one with `copy_to()`.
-            mapped: Arrays are mapped from a directory where that can be, read-only and unchecked, at no cost
-                until they are touched. `verify` checks.
+            mapped: Arrays are mapped from a directory where that can be, unchecked and at no cost until
+                they are touched; what is changed in them stays in memory. `verify` checks.
             paths: Only these parts of the state, by their keys: `[("model", "layer1")]`. What is returned maps each
                 of them to what is there.
             progress: Called with the bytes that were read, and those there are in all.
