@@ -20,6 +20,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
+from journalkit.compiled import IS_COMPILED, compiled
 from journalkit.errors import UnsupportedFormatError, UsageError
 from journalkit.format.compression import library
 from journalkit.format.malformed import MalformedError
@@ -36,6 +37,7 @@ BLAKE3: Final = "blake3"
 _LEVEL: Final = 3
 _WINDOW: Final = 32
 _BLOCK_BYTES: Final = 32 << 10
+"""How much NumPy hashes at once: what the processor's cache holds of it."""
 _RARE: Final = 0xFFFF_FC00  # 22 bits: before the mean
 _FREQUENT: Final = 0xFFFF_C000  # 18 bits: behind it. What passes the rare one passes this one
 
@@ -62,7 +64,7 @@ def by_content(view: memoryview) -> Iterator[memoryview]:
 
 def is_by_content() -> bool:
     """Whether this machine finds places by content."""
-    return _numpy() is not None
+    return IS_COMPILED or _numpy() is not None
 
 
 def best_digest() -> str:
@@ -147,9 +149,9 @@ def _numpy() -> Any:
 
 
 @cache
-def _gear() -> tuple[int, ...]:
-    """Return a number for each byte: as if by chance, and the same everywhere."""
-    return tuple(int.from_bytes(hashlib.sha256(bytes((byte,))).digest()[:4], "little") for byte in range(256))
+def gear() -> bytes:
+    """Return four bytes for each byte: a number as if by chance, and the same everywhere."""
+    return b"".join(hashlib.sha256(bytes((byte,))).digest()[:4] for byte in range(256))
 
 
 def _cut(view: memoryview, start: int) -> int:
@@ -157,20 +159,22 @@ def _cut(view: memoryview, start: int) -> int:
     end = min(start + CONTENT_BYTES_MAX, len(view))
     mean = min(start + CONTENT_BYTES_MEAN, end)
     at = start + CONTENT_BYTES_MIN
+    numbers = gear()
     for stop, mask in ((mean, _RARE), (end, _FREQUENT)):
         while at < stop:
             until = min(at + _BLOCK_BYTES, stop)
-            found = _place(view[at - _WINDOW + 1 : until], mask)
+            found = gear_place(view[at - _WINDOW + 1 : until], mask, numbers)
             if found:
                 return at + found
             at = until
     return end
 
 
-def _place(view: memoryview, mask: int) -> int:
+@compiled
+def gear_place(view: memoryview, mask: int, numbers: bytes) -> int:
     """Return behind which byte, from the first that has all of its window, the hash has zeros at the mask; 0: none."""
     np = _numpy()
-    hashes = np.array(_gear(), dtype=np.uint32)[np.frombuffer(view, np.uint8)]
+    hashes = np.frombuffer(numbers, "<u4").astype(np.uint32)[np.frombuffer(view, np.uint8)]
     shifted = np.empty_like(hashes)
     width = 1
     while width < _WINDOW:

@@ -3,7 +3,7 @@
 #include "native.h"
 
 static PyMethodDef *const with_twins[] = {
-    key_functions, value_functions, cbor_functions, frame_functions, batch_functions,
+    key_functions, value_functions, cbor_functions, frame_functions, batch_functions, chunk_functions,
 };
 
 PyObject *ask_twin(PyObject *twin, PyObject *const *arguments, Py_ssize_t count) {

@@ -72,7 +72,7 @@ void frame_header(unsigned char *at, const unsigned char *payload, size_t payloa
 int fold_batch(const unsigned char *payload, size_t size, PyObject *entries);
 
 /* The functions, to be bound to their twins by `module.c`. */
-extern PyMethodDef key_functions[], value_functions[], cbor_functions[], frame_functions[], batch_functions[];
+extern PyMethodDef key_functions[], value_functions[], cbor_functions[], frame_functions[], batch_functions[], chunk_functions[];
 
 /* And what has no twin. */
 extern PyMethodDef checksum_functions[];

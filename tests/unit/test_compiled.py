@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journalkit import compiled
+from journalkit.checkpoint import chunks
 from journalkit.errors import UsageError
 from journalkit.format import batch, frame, keys, msgpack, run, values
 from journalkit.format.batch import decode_into, encode_batch, encode_items
@@ -371,3 +372,12 @@ def test_the_functions_are_there_either_way() -> None:
     )
     with pytest.raises(UsageError):
         encode_key(1.5)  # type: ignore[arg-type]
+
+
+@needs_speed
+@given(st.binary(max_size=400), st.integers(0, 1 << 40))
+def test_places_are_found_as_python_finds_them(data: bytes, mask: int) -> None:
+    """Who saves with the extension and who saves without it cut bytes at the same places."""
+    alike(chunks.gear_place, memoryview(data), mask & 0xFFFF_FFFF, chunks.gear())
+    for odd in ((memoryview(data), mask, b"short"), (memoryview(data),), (data, None, chunks.gear())):
+        assert outcome(chunks.gear_place, *odd)[0] == outcome(plain(chunks.gear_place), *odd)[0]
