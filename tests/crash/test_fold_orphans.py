@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from waiting import wait_for
+from waiting import is_itself, wait_for
 
 import journalkit
 from journalkit.errors import LockedError
@@ -61,11 +61,6 @@ def children_of(process: int) -> list[int]:
     """Return the processes that this one has started."""
     found = Path(f"/proc/{process}/task").glob("*/children")
     return [int(number) for place in found for number in place.read_text().split()]
-
-
-def is_itself(process: int) -> bool:
-    """Whether a child is a program of its own already: until then it is a copy of its parent, open files and all."""
-    return b"import_module" in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def is_running(process: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import sys
 import time
@@ -19,8 +20,6 @@ from registry import NAMES, proof
 from report import shortfalls, summary, write_report
 from runner import Result, Results, Run, as_json, command_of, last_words, run_units
 from units import Unit
-
-import journalkit
 
 
 def main() -> int:
@@ -55,6 +54,8 @@ def repeat(args: argparse.Namespace) -> int:
     """Run one unit here, and print or write down what it came to."""
     wanted = proof(args.proof)
     units = {unit.name: unit for unit in wanted.units(args.size, args.seed)}
+    if args.unit not in units and (one := getattr(wanted, "unit_named", lambda _name: None)(args.unit)):
+        units[args.unit] = one
     if args.unit not in units:
         print(f"{args.proof} has no unit {args.unit!r}; it has {', '.join(units)}", file=sys.stderr)  # noqa: T201
         return 64
@@ -75,7 +76,7 @@ def run_all(args: argparse.Namespace) -> int:
     known = {(result.proof, result.unit) for result in before}
     wanted = [(name, unit) for name in args.only for unit in proof(name).units(args.size, args.seed)]
     pending = [(name, unit) for name, unit in wanted if (name, unit.name) not in known]
-    say(f"journalkit {run.version} at {next(iter(journalkit.__path__))}")
+    say(f"journalkit {run.version} at {package()}")
     say(f"{len(pending)} units of {len(args.only)} proofs, {len(wanted) - len(pending)} done before; seed {run.seed}")
     found = [result for result in before if result.proof in args.only]
     began = time.monotonic()
@@ -111,12 +112,21 @@ def longest_first(pending: list[tuple[str, Unit]]) -> list[tuple[str, Unit]]:
     return sorted(pending, key=lambda item: -item[1].timeout_s)
 
 
+def package() -> Path:
+    """Return where the package under test is. It isn't imported here: units begin without it."""
+    found = importlib.util.find_spec("journalkit")
+    assert found is not None
+    return Path(next(iter(found.submodule_search_locations or ())))
+
+
 def version() -> str:
     """Return the version under test with a digest of its code: results of other code don't count."""
     digest = hashlib.sha256()
-    top = Path(next(iter(journalkit.__path__)))
+    top = package()
     for path in sorted(top.rglob("*.py")):
         digest.update(path.relative_to(top).as_posix().encode() + b"\0" + path.read_bytes())
+    import journalkit
+
     return f"{journalkit.__version__}+{digest.hexdigest()[:12]}"
 
 

@@ -3,23 +3,33 @@
 The check that the list names must notice; whatever notices nothing any more,
 or a bug that can't be planted because the code has changed, is a failure.
 
+A unit takes some bugs in turn. Its process has pytest imported and the package
+not: for each bug it forks, and the fork imports the package with the bug in it.
+
     python tests/proof/planted.py find NAME ...   # plant, run the default suite, print what notices
     python tests/proof/planted.py table           # what docs/explanation/planted-bugs.md shows
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from units import Goal, Outcome, Size, Unit
 
@@ -28,8 +38,13 @@ LIST: Final = Path(__file__).with_name("mutants.toml")
 _CHECK_TIMEOUT_S: Final = 150
 _SUITE_TIMEOUT_S: Final = 900
 _HANG_S: Final = 30
+_BUGS_IN_UNIT: Final = 10
+_LOOK_S: Final = 0.005
+_SHARED: Final = ("pytest", "hypothesis.strategies", "hypothesis.stateful", "cbor2", "crc32c", "sortedcontainers")
+"""What forks don't have to import: nothing that is of the package, or has it imported."""
 _NOTICED: Final = 1
 """What pytest and the proofs exit with when a check failed; anything else is a check that didn't run."""
+_BROKEN: Final = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +90,43 @@ GOALS: Final = (
 
 
 def units(size: Size, seed: int) -> Sequence[Unit]:
-    """One for each bug."""
-    return [Unit(name, timeout_s=_CHECK_TIMEOUT_S + 10) for name in mutants()]
+    """Return a unit for some bugs each, dealt out: neighbours in the list take as long as each other."""
+    names = list(mutants())
+    count = -(-len(names) // _BUGS_IN_UNIT)
+    timeout_s = _BUGS_IN_UNIT * 60.0 + _CHECK_TIMEOUT_S
+    return [
+        Unit(f"bugs {number + 1} of {count}", {"bugs": names[number::count]}, timeout_s) for number in range(count)
+    ]
+
+
+def unit_named(name: str) -> Unit | None:
+    """Return a unit for one bug by its name, for who wants to see it again."""
+    return Unit(name, {"bugs": [name]}) if name in mutants() else None
 
 
 def prove(unit: Unit) -> Outcome:
-    """Plant one bug and see that it is noticed."""
-    mutant = mutants()[unit.name]
-    outcome = Outcome()
+    """Plant bugs, one at a time, and see that each is noticed."""
+    outcome, known = Outcome(), mutants()
+    for name in unit.arguments["bugs"]:
+        if wrong := _unnoticed(known[name]):
+            outcome.failures.append(f"{name}: {wrong}\n  again: python tests/proof unit planted {name}")
+        else:
+            outcome.add("bugs caught")
+            outcome.add("pitfalls", len(known[name].pitfalls))
+    return outcome
+
+
+def _unnoticed(mutant: Mutant) -> str:
+    """Plant one bug; return "" if it is noticed, or else why not."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             plant(mutant, Path(folder))
         except CannotPlantError as error:
-            return Outcome(failures=[f"{mutant.name}: {error}; change the list so that it shows the same bug again"])
+            return f"{error}; change the list so that it shows the same bug again"
         if not mutant.caught_by:
-            return Outcome(
-                failures=[f"{mutant.name}: no check is named; `planted.py find {mutant.name}` looks for one"]
-            )
+            return f"no check is named; `planted.py find {mutant.name}` looks for one"
         status, printed = check(mutant.caught_by, Path(folder))
-        if status != _NOTICED:
-            return Outcome(failures=[f"{mutant.name}: {mutant.caught_by} noticed nothing, exit {status}\n{printed}"])
-        outcome.add("bugs caught")
-        outcome.add("pitfalls", len(mutant.pitfalls))
-    return outcome
+        return "" if status == _NOTICED else f"{mutant.caught_by} noticed nothing, exit {status}\n{printed}"
 
 
 def plant(mutant: Mutant, folder: Path) -> None:
@@ -106,9 +135,10 @@ def plant(mutant: Mutant, folder: Path) -> None:
     Raises:
         CannotPlantError: The package isn't the one that the bug was written for.
     """
-    import journalkit
-
-    package = next(iter(journalkit.__path__))
+    # Found and not imported: a fork that had it could import no other.
+    found = importlib.util.find_spec("journalkit")
+    assert found is not None
+    package = next(iter(found.submodule_search_locations or ()))
     changed = edited(mutant, Path(package))
     # With what is compiled already: a file that a bug goes into is newer than that, and is compiled again.
     shutil.copytree(package, folder / "journalkit")
@@ -141,6 +171,8 @@ def check(name: str, folder: Path) -> tuple[int, str]:
     if "::" in name:
         # No plugins but the one that ends it: to load them all takes longer than most tests.
         plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_timeout"}
+        if "journalkit" not in sys.modules:
+            return _forked([*_PYTEST, "-x", name], folder, _CHECK_TIMEOUT_S, plugins)
         return _run(["-m", "pytest", *_PYTEST, "-x", name], folder, _CHECK_TIMEOUT_S, plugins)
     proof, _, unit = name.partition("/")
     return _run([str(Path(__file__).parent), "unit", proof, unit], folder, _CHECK_TIMEOUT_S)
@@ -165,11 +197,7 @@ def _run(
 ) -> tuple[int, str]:
     # -P: nothing of the working directory is imported, so the planted package is the one.
     command = [sys.executable, "-P", *arguments]
-    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    # Bugs are planted in Python, so that is what has to run.
-    environment |= {"HYPOTHESIS_PROFILE": "unshrunk", "JOURNALKIT_PURE": "1", **(variables or {})}
-    # What was asked of the tests that run this isn't asked of the ones run here.
-    environment.pop("PYTEST_ADDOPTS", None)
+    environment = _environment(folder, variables or {})
     try:
         done = subprocess.run(
             command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -178,6 +206,71 @@ def _run(
         # A bug that makes everything stand still is noticed by whoever waits.
         return _NOTICED, "hung"
     return done.returncode, (done.stdout + done.stderr)[-3000:]
+
+
+def _environment(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Bugs are planted in Python, so that is what has to run.
+    environment |= {"HYPOTHESIS_PROFILE": "unshrunk", "JOURNALKIT_PURE": "1", **variables}
+    # What was asked of the tests that run this isn't asked of the ones run here.
+    environment.pop("PYTEST_ADDOPTS", None)
+    return environment
+
+
+@cache
+def _import_shared() -> None:
+    from _pytest.config import default_plugins
+
+    for name in (*_SHARED, *(f"_pytest.{plugin}" for plugin in default_plugins)):
+        importlib.import_module(name)
+
+
+def _forked(
+    arguments: Sequence[str], folder: Path, timeout_s: float, variables: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run pytest in a fork, as `_run` does in a process that begins from nothing."""
+    _import_shared()
+    printed = folder / "printed"
+    pid = os.fork()
+    if pid == 0:
+        status = _BROKEN
+        try:
+            status = _as_fork(arguments, folder, printed, variables)
+        except BaseException:  # noqa: BLE001 - a fork must not go on with its parent's work
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    deadline_s, ended = time.monotonic() + timeout_s, (0, 0)
+    while not ended[0] and time.monotonic() < deadline_s:
+        time.sleep(_LOOK_S)
+        ended = os.waitpid(pid, os.WNOHANG)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # it, if it hangs, and whatever it has started
+    if not ended[0]:
+        os.waitpid(pid, 0)
+        return _NOTICED, "hung"
+    return os.waitstatus_to_exitcode(ended[1]), printed.read_text(errors="replace")[-3000:]
+
+
+def _as_fork(arguments: Sequence[str], folder: Path, printed: Path, variables: Mapping[str, str]) -> int:
+    """Be a process of its own, with nothing of the package but what is in `folder`."""
+    import pytest
+
+    os.setsid()
+    with printed.open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    others = {"", ".", str(LIST.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry not in others)]
+    environment = _environment(folder, variables)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(TOP)
+    # What pytest makes of a test's file is the same for each bug.
+    sys.dont_write_bytecode = False
+    return int(pytest.main(list(arguments)))
 
 
 def find(names: Sequence[str]) -> int:

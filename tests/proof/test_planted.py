@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import planted
@@ -50,14 +53,46 @@ def test_a_check_that_notices_nothing_is_a_failure(monkeypatch: pytest.MonkeyPat
         "harmless", (1,), (planted.Edit("types.py", "from __future__", "# \nfrom __future__"),), QUICK, ""
     )
     monkeypatch.setattr(planted, "mutants", lambda: {"harmless": harmless})
-    assert "noticed nothing" in planted.prove(Unit("harmless")).failures[0]
+    assert "noticed nothing" in planted.prove(Unit("harmless", {"bugs": ["harmless"]})).failures[0]
 
 
 def test_a_check_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors of the runner must not pass for a bug that was noticed."""
     lost = planted.Mutant("lost", (1,), (planted.Edit("types.py", "from __future__", "# \nfrom __future__"),), NONE, "")
     monkeypatch.setattr(planted, "mutants", lambda: {"lost": lost})
-    assert "exit 4" in planted.prove(Unit("lost")).failures[0]
+    assert "exit 4" in planted.prove(Unit("lost", {"bugs": ["lost"]})).failures[0]
+
+
+def test_a_fork_notices_what_is_planted_and_nothing_else() -> None:
+    """As units run them: one bug behind another in one process, and each fork has only its own."""
+    program = f"""
+        import sys
+        sys.path.insert(0, {str(Path(planted.__file__).parent)!r})
+        import planted
+        known = planted.mutants()
+        caught = known["sync-tried-again-after-an-error"]
+        change = (planted.Edit("types.py", "from __future__", "# \\nfrom __future__"),)
+        harmless = planted.Mutant("harmless", (1,), change, caught.caught_by, "")
+        planted.mutants = lambda: {{mutant.name: mutant for mutant in (caught, harmless)}}
+        for names in ([caught.name, harmless.name], [harmless.name, caught.name]):
+            outcome = planted.prove(planted.Unit("both", {{"bugs": names}}))
+            assert outcome.counts == {{"bugs caught": 1, "pitfalls": 1}}, outcome
+            assert [text.split(":")[0] for text in outcome.failures] == ["harmless"], outcome
+            assert "noticed nothing, exit 0" in outcome.failures[0], outcome
+        assert "journalkit" not in sys.modules
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, cwd=planted.TOP
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_units_hold_every_bug_once() -> None:
+    """In groups, and each by its name for who wants to see it again."""
+    dealt = [name for unit in planted.units("ci", 1) for name in unit.arguments["bugs"]]
+    assert sorted(dealt) == sorted(planted.mutants())
+    assert all(planted.unit_named(name) for name in dealt)
+    assert planted.unit_named("another") is None
 
 
 QUICK = "tests/unit/log/test_attempt.py::test_a_sync_after_a_failed_one_fails_without_asking_the_kernel"
