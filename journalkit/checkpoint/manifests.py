@@ -49,10 +49,6 @@ class Manifests:
             known = self._needs[entry.place]
         return known
 
-    def unread(self, entries: Iterable[CheckpointEntry]) -> int:
-        """Return how many of them would have to be read to know what they need."""
-        return sum(entry.place not in self._needs for entry in entries)
-
     def forget(self, entries: Iterable[CheckpointEntry]) -> None:
         """Let go of what is known of checkpoints that there are no more."""
         with self._guard:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from journalkit.checkpoint import catalogue, sweeping
@@ -26,13 +26,14 @@ from journalkit.checkpoint.chunks import best_digest
 from journalkit.checkpoint.heads import HeadWriter
 from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.manifests import Manifests
+from journalkit.checkpoint.needed import Needed
 from journalkit.checkpoint.pack import Known, Progress
 from journalkit.checkpoint.retention import LEAVING_MAX, Keep
 from journalkit.checkpoint.said import Said
 from journalkit.checkpoint.saving import SaveOptions, Written, copy_checkpoint, write_checkpoint
 from journalkit.checkpoint.tree import Captured
 from journalkit.clock import Clock
-from journalkit.errors import CorruptionError, JournalError, UnknownOutcomeError
+from journalkit.errors import CorruptionError, FencedError, JournalError, KeyValueError, UnknownOutcomeError
 from journalkit.format import names
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import Objects
@@ -40,7 +41,9 @@ from journalkit.objects.interface import Objects
 _PUBLISHES_MAX: Final = 3
 """How often a publish whose outcome is unknown is tried before the caller is told. Each waits and tries by itself."""
 _READS_MAX: Final = 100
-"""How many manifests a save reads at most to know what may be deleted; where there are more, `prune` does it."""
+"""How many manifests of earlier checkpoints a save reads at most to know what may be deleted; the next goes on."""
+TRASH_MAX: Final = 500
+"""How many checkpoints wait in the trash at most: a head names them all. Others stay until there is room."""
 
 _log = logging.getLogger("journalkit.checkpoint")
 
@@ -69,14 +72,29 @@ class Pruned:
     Attributes:
         leaving: Checkpoints that go into the trash.
         forgotten: Checkpoints whose time in the trash is up.
+        remaining: How many more needn't stay, for which the trash has no room yet: prune again later.
         objects: How many objects are deleted: packs, manifests and pages that nobody needs.
         size_bytes: How much room that gives back.
     """
 
     leaving: tuple[CheckpointEntry, ...]
     forgotten: tuple[CheckpointEntry, ...]
+    remaining: int
     objects: int
     size_bytes: int
+
+    def and_then(self, more: Pruned) -> Pruned:
+        """Return what both have done, the other one last."""
+        return Pruned(
+            self.leaving + more.leaving,
+            self.forgotten + more.forgotten,
+            more.remaining,
+            self.objects + more.objects,
+            self.size_bytes + more.size_bytes,
+        )
+
+
+_NOTHING: Final = Pruned((), (), 0, 0, 0)
 
 
 class Saver:
@@ -106,6 +124,7 @@ class Saver:
         self._next_save = 1
         self._in_flight: set[Place] = set()
         self._newest: tuple[CheckpointEntry, Manifest] | None = None
+        self._needed = Needed(manifests.needs, self._there)
 
     @property
     def epoch(self) -> int:
@@ -157,37 +176,63 @@ class Saver:
         return self._published(write)
 
     def trash(self, places: Collection[Place]) -> Head:
-        """Put checkpoints into the trash. What isn't there is left out. Raises as `HeadWriter.publish`."""
+        """Put checkpoints into the trash. What isn't there is left out.
+
+        Raises as `HeadWriter.publish`, and:
+
+        Raises:
+            UsageError: The trash hasn't got room for so many. None was put there.
+        """
         wanted = set(places)
 
         def change(head: Head) -> Head | None:
             there = {place for place in wanted if catalogue.find(self._objects, head, place) is not None}
+            room = TRASH_MAX - len(head.trash)
+            if len(there) > room:
+                raise KeyValueError(
+                    f"{self._objects.where}: {len(there)} checkpoints, and the trash has room for {room} until what is "
+                    "in it has been there for the trash period; prune then, and go on"
+                )
             return catalogue.trash(self._objects, self._clock, head, there) if there else None
 
         return self._heads.publish(change)
 
     def prune(self, keep: Keep | None, *, dry_run: bool) -> Pruned:
         """Let go what needn't stay, and delete everything that nobody needs. Raises as `Checkpoints.prune`."""
-        head = self._heads.refresh()
         rule = keep if keep is not None else self._keep
-        leaving = tuple(rule.leaving(catalogue.newest_first(self._objects, head))) if rule is not None else ()
-        if leaving and not dry_run:
-            head = self.trash([entry.place for entry in leaving])
-        gone = sweeping.due(head, self._clock, self._trash_period_s)
-        if gone and not dry_run:
-            head = sweeping.forget(self._heads, gone)
-        elif gone:
-            head = replace(head, trash=tuple(entry for entry in head.trash if entry not in gone))
-        garbage = sweeping.orphans(
-            self._objects, head, self._manifests.needs, in_flight=set(self._in_flight) if self._is_writer else None
-        )
-        by_these = sweeping.left_by(self._objects, head, gone, self._manifests.needs)
-        found = {status.key: status for status in (*by_these.objects, *garbage.objects)}
-        garbage = sweeping.Garbage(tuple(found.values()))
-        if not dry_run:
+        done = _NOTHING
+        while True:
+            head = self._heads.refresh()
+            leaving = tuple(rule.leaving(catalogue.newest_first(self._objects, head))) if rule is not None else ()
+            due = sweeping.due(head, self._clock, self._trash_period_s)
+            if dry_run:
+                # What goes into the trash goes out of it at once if it waits for nothing there.
+                gone = [entry.checkpoint for entry in due] + (list(leaving) if not self._trash_period_s else [])
+                garbage = self._garbage(head, gone)
+                return Pruned(leaving, tuple(gone), 0, len(garbage.objects), garbage.size_bytes)
+            moved = leaving[: max(0, TRASH_MAX - len(head.trash))]
+            if moved:
+                head = self.trash([entry.place for entry in moved])
+            due = sweeping.due(head, self._clock, self._trash_period_s)
+            if due:
+                head = sweeping.forget(self._heads, due)
+            gone = [entry.checkpoint for entry in due]
+            garbage = self._garbage(head, gone)
             sweeping.delete(self._objects, garbage)
-            self._manifests.forget(entry.checkpoint for entry in gone)
-        return Pruned(leaving, tuple(entry.checkpoint for entry in gone), len(garbage.objects), garbage.size_bytes)
+            self._manifests.forget(gone)
+            left = len(leaving) - len(moved)
+            done = done.and_then(Pruned(moved, tuple(gone), left, len(garbage.objects), garbage.size_bytes))
+            # As long as the trash is emptied there is room for more.
+            if not done.remaining or not due:
+                return done
+
+    def _garbage(self, head: Head, gone: Collection[CheckpointEntry]) -> sweeping.Garbage:
+        """Return what only those checkpoints need, and what nobody does."""
+        in_flight = set(self._in_flight) if self._is_writer else None
+        orphans = sweeping.orphans(self._objects, head, self._manifests.needs, gone=gone, in_flight=in_flight)
+        by_these = sweeping.left_by(self._objects, head, gone, self._manifests.needs)
+        found = {status.key: status for status in (*by_these.objects, *orphans.objects)}
+        return sweeping.Garbage(tuple(found.values()))
 
     def sweep_after_the_last(self) -> None:
         """Delete what killed saves of earlier epochs left. What can't be, is by a later prune."""
@@ -232,6 +277,9 @@ class Saver:
                 *place, said.time_us, written.manifest_bytes, written.manifest_digest, said.name, dict(said.metrics)
             )
             manifest = Manifest(self._objects, written.manifest_key, said)
+            # Before it is published: one whose outcome stays unknown may be there from some later moment on.
+            self._manifests.learn(entry, manifest)
+            self._needed.add(entry)
             is_settled = False
             try:
                 self._publish(entry, base[0].place if base is not None else None)
@@ -239,6 +287,7 @@ class Saver:
                 raise
             except Exception:
                 is_settled = True
+                self._needed.drop(entry)
                 raise
         except BaseException:
             # One that may have been published stays, and is in flight for as long as the epoch lasts.
@@ -246,7 +295,6 @@ class Saver:
                 self._take_back(place)
             raise
         self._in_flight.discard(place)
-        self._manifests.learn(entry, manifest)
         return Saved(entry, manifest, written)
 
     def _publish(self, entry: CheckpointEntry, base: Place | None) -> None:
@@ -280,8 +328,8 @@ class Saver:
         if self._keep is None:
             return []
         entries = catalogue.newest_first(self._objects, head) if is_all else reversed(head.checkpoints)
-        leaving = self._keep.leaving(entries)
-        return [entry.place for entry in leaving[: PAGE_ENTRIES if is_all else LEAVING_MAX]]
+        most = min(PAGE_ENTRIES if is_all else LEAVING_MAX, max(0, TRASH_MAX - len(head.trash)))
+        return [entry.place for entry in self._keep.leaving(entries)[:most]]
 
     def _is_in(self, head: Head, place: Place) -> bool:
         """Whether a checkpoint is in the head, be it in the trash."""
@@ -296,20 +344,28 @@ class Saver:
             self._objects.delete(names.pack_key(*place, 0), names.checkpoint_key(*place))
 
     def _tidy(self) -> None:
-        """Sweep what is due, if few manifests have to be read for it. The save has succeeded, whatever happens here."""
-        head = self._heads.head
-        gone = sweeping.due(head, self._clock, self._trash_period_s)
-        if not gone or self._unread(head) > _READS_MAX:
+        """Sweep what is due. The save has succeeded, whatever happens here."""
+        if not self._heads.head.trash:
             return
         try:
-            head = sweeping.forget(self._heads, gone)
-            sweeping.delete(self._objects, sweeping.left_by(self._objects, head, gone, self._manifests.needs))
-            self._manifests.forget(entry.checkpoint for entry in gone)
+            if not self._needed.learn(_READS_MAX):
+                return
+            due = sweeping.due(self._heads.head, self._clock, self._trash_period_s)
+            if not due:
+                return
+            sweeping.forget(self._heads, due)
+            # Packs first: as long as the manifest is there they can be found by it.
+            keys = [key for entry in due for key in self._needed.drop(entry.checkpoint)]
+            keys += [names.checkpoint_key(*entry.checkpoint.place) for entry in due]
+            self._objects.delete(*keys)
+            self._manifests.forget(entry.checkpoint for entry in due)
+        except FencedError:
+            return  # who took over sweeps; the next save says so
         except JournalError as error:
             _log.warning("%s: deleted checkpoints were not swept: %s", self._objects.where, error)
 
-    def _unread(self, head: Head) -> int:
-        in_pages = sum(page.count for page in head.pages)
-        if in_pages > _READS_MAX:
-            return in_pages
-        return self._manifests.unread(catalogue.newest_first(self._objects, head))
+    def _there(self) -> Iterator[CheckpointEntry]:
+        """Yield every checkpoint that is in the newest head, in the trash as well."""
+        head = self._heads.head
+        yield from catalogue.newest_first(self._objects, head)
+        yield from (entry.checkpoint for entry in head.trash)

@@ -74,9 +74,9 @@ def forget(writer: HeadWriter, trashed: Iterable[TrashEntry]) -> Head:
 
 
 def left_by(
-    objects: ReadableObjects, head: Head, forgotten: Iterable[TrashEntry], needs: Needs
+    objects: ReadableObjects, head: Head, gone: Collection[CheckpointEntry], needs: Needs
 ) -> Garbage:
-    """Return what only these checkpoints needed, which are in the head no more.
+    """Return what only these checkpoints need, which are in the head no more, or are about to leave it.
 
     One whose own manifest can't be read leaves what it needed to a search for orphans.
 
@@ -86,21 +86,26 @@ def left_by(
         ArchiveUnavailableError, StorageError: The place can't be read.
     """
     candidates: list[str] = []
-    for entry in forgotten:
+    for entry in gone:
         with contextlib.suppress(CorruptionError):
-            candidates += needs(entry.checkpoint)
+            candidates += needs(entry)
         # Behind its packs: as long as it is there they can be found by it.
-        candidates.append(names.checkpoint_key(*entry.checkpoint.place))
+        candidates.append(names.checkpoint_key(*entry.place))
     if not candidates:
         return Garbage()
-    needed = _needed(objects, head, needs)
-    gone = [key for key in dict.fromkeys(candidates) if key not in needed]
-    found = (objects.status(key) for key in gone)
+    needed = _needed(objects, head, needs, gone)
+    keys = [key for key in dict.fromkeys(candidates) if key not in needed]
+    found = (objects.status(key) for key in keys)
     return Garbage(tuple(status for status in found if status is not None))
 
 
 def orphans(
-    objects: ReadableObjects, head: Head, needs: Needs, *, in_flight: Collection[tuple[int, int]] | None = None
+    objects: ReadableObjects,
+    head: Head,
+    needs: Needs,
+    *,
+    gone: Collection[CheckpointEntry] = (),
+    in_flight: Collection[tuple[int, int]] | None = None,
 ) -> Garbage:
     """Return what no checkpoint of the head names. Lists the whole place and reads every manifest.
 
@@ -108,12 +113,13 @@ def orphans(
         objects: Where.
         head: The newest head.
         needs: What a checkpoint needs.
+        gone: Checkpoints of the head that don't count: they are about to leave it.
         in_flight: Saves of the head's epoch that aren't published yet, if the caller is its writer; None if it
             isn't, and leaves alone what is of that epoch.
 
     Raises as `left_by`.
     """
-    needed = {*catalogue.page_keys(objects, head), *_needed(objects, head, needs)}
+    needed = {*catalogue.page_keys(objects, head), *_needed(objects, head, needs, gone)}
 
     def is_nobodys(key: str) -> bool:
         place = names.saved_place(key)
@@ -152,17 +158,22 @@ def delete(objects: Objects, garbage: Garbage) -> None:
         objects.delete(*keys[first : first + _DELETED_AT_ONCE])
 
 
-def _needed(objects: ReadableObjects, head: Head, needs: Needs) -> set[str]:
-    """Return the keys of all manifests and packs of checkpoints in the head, in the trash as well."""
+def _needed(
+    objects: ReadableObjects, head: Head, needs: Needs, gone: Collection[CheckpointEntry]
+) -> set[str]:
+    """Return the keys of all manifests and packs of checkpoints in the head, in the trash as well, but for some."""
+    out = {entry.place for entry in gone}
     needed: set[str] = set()
     for entry in catalogue.newest_first(objects, head):
-        needed.add(names.checkpoint_key(*entry.place))
-        needed.update(needs(entry))
+        if entry.place not in out:
+            needed.add(names.checkpoint_key(*entry.place))
+            needed.update(needs(entry))
     for trashed in head.trash:
-        needed.add(names.checkpoint_key(*trashed.checkpoint.place))
-        # Nobody stands on one whose manifest can't be read, and nobody can be asked to delete it once more.
-        with contextlib.suppress(CorruptionError):
-            needed.update(needs(trashed.checkpoint))
+        if trashed.checkpoint.place not in out:
+            needed.add(names.checkpoint_key(*trashed.checkpoint.place))
+            # Nobody stands on one whose manifest can't be read, and nobody can be asked to delete it once more.
+            with contextlib.suppress(CorruptionError):
+                needed.update(needs(trashed.checkpoint))
     return needed
 
 

@@ -219,6 +219,7 @@ def _prune(args: argparse.Namespace) -> int:
             "dry_run": args.dry_run,
             "deleted": [id_of(entry) for entry in pruned.leaving],
             "forgotten": [id_of(entry) for entry in pruned.forgotten],
+            "remaining": pruned.remaining,
             "objects": pruned.objects,
             "freed_bytes": pruned.size_bytes,
         })  # fmt: skip
@@ -229,6 +230,8 @@ def _prune(args: argparse.Namespace) -> int:
         f"{count(len(pruned.leaving), 'checkpoint')} {would}deleted, {count(pruned.objects, 'object')} of "
         f"{size(pruned.size_bytes)} {would}removed"
     )
+    if pruned.remaining:
+        lines.append(f"{count(pruned.remaining)} more needn't stay: prune again once the trash is empty")
     show([Remarks(lines)])
     return codes.DONE
 

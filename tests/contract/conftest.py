@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -61,74 +63,96 @@ def program(name: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(name)
 
 
-@contextmanager
-def serving(command: list[str], port: int, directory: Path) -> Iterator[str]:
-    """Run a server until it isn't needed; give its endpoint with a bucket in it."""
-    endpoint = f"http://127.0.0.1:{port}"
-    with (directory / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, start_new_session=True)
-    try:
+class Server:
+    """A server of that name, from `with` to its end; it can be killed in between, and started again where it was."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self._directory = directory
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self._command = {"moto": moto, "seaweedfs": seaweedfs}[name](port, directory)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it serves a bucket."""
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
+            )
         deadline = time.monotonic() + 60
         while True:
             try:
-                make = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
+                make = urllib.request.Request(f"{self.endpoint}/{BUCKET}", method="PUT")
                 urllib.request.urlopen(make, timeout=5).close()
-                break
+                return
+            except urllib.error.HTTPError as error:
+                if error.code == HTTPStatus.CONFLICT:  # it was there before
+                    return
+                self._refuse_to_wait(error, deadline)
             except OSError as error:
-                if time.monotonic() > deadline or server.poll() is not None:
-                    said = (directory / "log").read_text(errors="replace")[-2000:]
-                    raise RuntimeError(f"{command[0]} doesn't serve: {error}\n{said}") from error
-                time.sleep(0.1)
-        yield endpoint
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+                self._refuse_to_wait(error, deadline)
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it without warning."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _refuse_to_wait(self, error: OSError, deadline: float) -> None:
+        if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
+            said = (self._directory / "log").read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{self._command[0]} doesn't serve: {error}\n{said}") from error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
 
-@contextmanager
-def moto(directory: Path) -> Iterator[str | None]:
-    """Give the endpoint of moto's server, None where it isn't installed."""
-    path = program("moto_server")
-    if path is None:
-        yield None
-        return
-    port = free_port()
-    with serving([path, "-H", "127.0.0.1", "-p", str(port)], port, directory) as endpoint:
-        yield endpoint
+def moto(port: int, _directory: Path) -> list[str]:
+    """Return what starts moto's server."""
+    return [found("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
 
 
-@contextmanager
-def seaweedfs(directory: Path) -> Iterator[str | None]:
-    """Give the S3 endpoint of a SeaweedFS, None where it isn't installed."""
-    path = program("weed")
-    if path is None:
-        yield None
-        return
-    port = free_port()
+def seaweedfs(port: int, directory: Path) -> list[str]:
+    """Return what starts a SeaweedFS that speaks S3."""
     data = directory / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     roles = ("s3", "master", "volume", "filer", "admin", "webdav")
     ports = [f"-{role}.port={number}" for number, role in enumerate(roles, port)]
-    command = [path, "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", *ports]
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-    with serving(command, port, directory) as endpoint:
-        yield endpoint
+    command = [found("weed"), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    return [*command, "-master.telemetry=false", *ports, "-s3.port.iceberg=0", "-s3.port.lance=0"]
+
+
+def found(name: str) -> str:
+    """Return where a program is. Raises NotInstalledError."""
+    path = program(name)
+    if path is None:
+        raise NotInstalledError(f"{name} isn't installed: pip install 'journalkit[servers]'")
+    return path
+
+
+class NotInstalledError(Exception):
+    """A server's program isn't here."""
 
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """Give a function that starts a server and returns the bucket's URL options' endpoint, or skips."""
     with ExitStack() as stack:
-        started: dict[str, str | None] = {}
+        started: dict[str, str] = {}
 
         def endpoint(name: str) -> str:
             if name not in started:
-                serve = {"moto": moto, "seaweedfs": seaweedfs}[name]
-                started[name] = stack.enter_context(serve(tmp_path_factory.mktemp(name)))
-            found = started[name]
-            if found is None:
-                pytest.skip(f"{name} isn't installed: pip install 'journalkit[servers]'")
-            return found
+                try:
+                    started[name] = stack.enter_context(Server(name, tmp_path_factory.mktemp(name))).endpoint
+                except NotInstalledError as error:
+                    pytest.skip(str(error))
+            return started[name]
 
         yield endpoint
 

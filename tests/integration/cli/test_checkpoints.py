@@ -111,7 +111,7 @@ def test_deleting_and_pruning_beside_the_job(run: Callable[..., Ran], job: Path)
     with open_checkpoints(job) as running:
         assert run("checkpoints", "delete", job, "1.2").out == "deleted 1.2, saved 2026-01-01 02:00:00Z\n"
         dry = run("checkpoints", "prune", job, "--last", 1, "--dry-run", "--json").json
-        assert dry == {"dry_run": True, "deleted": [], "forgotten": [], "objects": 0, "freed_bytes": 0}
+        assert dry == {"dry_run": True, "deleted": [], "forgotten": [], "remaining": 0, "objects": 0, "freed_bytes": 0}
         would = run("checkpoints", "prune", job, "--trash-period", "0s", "--dry-run")
         assert "2 objects of " in would.out
         assert (job / names.pack_key(1, 2, 0)).exists()

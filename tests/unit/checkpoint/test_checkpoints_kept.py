@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from journalkit.checkpoint.retention import Best, Keep
-from journalkit.errors import CorruptionError
+from journalkit.errors import CorruptionError, UnknownOutcomeError, UsageError
 from journalkit.format import names
 from tests.unit.checkpoint.conftest import LONG, Place, needed, state
 
@@ -39,21 +39,59 @@ def test_a_jump_of_the_clock_lets_few_go(place: Place) -> None:
     assert len(job) == 9
 
 
-def test_a_dry_run_tells_what_a_prune_does(place: Place) -> None:
+@pytest.mark.parametrize("period", [0, 60])
+def test_a_dry_run_tells_what_a_prune_does(place: Place, period: float) -> None:
     """To the byte, and changes nothing."""
-    job = place.open(trash_period=0)
+    job = place.open(trash_period=period)
     for number in range(6):
         job.save(state(number))
     job.delete("1.3")
+    place.clock.advance(61)
     before = place.bucket.contents()
     told = job.prune(Keep(last=2), dry_run=True)
     assert place.bucket.contents() == before
     assert [entry.save for entry in told.leaving] == [1, 2, 4]
-    assert [entry.save for entry in told.forgotten] == [3]
+    assert [entry.save for entry in told.forgotten] == ([3, 1, 2, 4] if period == 0 else [3])
     done = job.prune(Keep(last=2))
-    assert done.leaving == told.leaving
+    assert (done.leaving, done.objects, done.size_bytes) == (told.leaving, told.objects, told.size_bytes)
+    assert sorted(entry.save for entry in done.forgotten) == sorted(entry.save for entry in told.forgotten)
     assert [each.save for each in job] == [6, 5]
-    assert len(place.data()) == 4
+    assert len(place.data()) == (4 if period == 0 else 10)
+
+
+def test_more_than_the_trash_holds_leave_one_trash_after_the_other(place: Place) -> None:
+    """A head names what is in the trash, and can't name any number; nobody's save fails for that."""
+    job = place.open(trash_period=60)
+    for _ in range(1205):
+        job.save(1)
+    with pytest.raises(UsageError, match="room for 500"):
+        job.delete(*[each.id for each in job][:501])
+    assert len(job) == 1205
+    pruned = job.prune(Keep(last=5))
+    assert (len(pruned.leaving), pruned.remaining, len(job)) == (500, 700, 705)
+    assert job.prune(Keep(last=5)).remaining == 700
+    assert job.save(2).load() == 2
+    place.clock.advance(60)
+    assert job.prune(Keep(last=5)).remaining == 201
+    janitor = place.open("janitor", mode="maintain", trash_period=0)
+    done = janitor.prune(Keep(last=5))
+    assert (done.remaining, len(job)) == (0, 5)
+    assert {key for key in place.data() if not key.startswith(names.PAGES)} == needed(job)
+
+
+def test_a_save_that_was_published_late_keeps_what_it_stands_on(place: Place) -> None:
+    """Nobody knew whether it was there; what it shares with others that go stays."""
+    job = place.open(trash_period=0, keep=Keep(last=1))
+    shared = Random(1).randbytes(LONG)
+    job.save({"shared": shared, "step": 1})
+    place.bucket.fail("create", 1, "lost-reply", times=None)
+    place.bucket.fail("list", 1, "unavailable", times=None)
+    with pytest.raises(UnknownOutcomeError):
+        job.save({"shared": shared, "step": 2})
+    place.bucket.mend()
+    for step in range(3, 6):
+        job.save({"step": step, "other": Random(step).randbytes(LONG)})
+    assert all(each.verify() == [] for each in job)
 
 
 def test_usage_tells_what_would_be_free(place: Place) -> None:
@@ -138,3 +176,26 @@ def test_a_damaged_original_isnt_copied(place: Place) -> None:
         target.copy_from(source.get("1.1"))
     assert target.latest() is None
     assert other.data() == set()
+
+
+@pytest.mark.slow
+def test_ten_thousand_checkpoints_cost_no_more_than_ten(place: Place) -> None:
+    """Requests and bytes of a save, of the latest, of a page of the list; while two in three are let go again."""
+    keep = Keep(last=10, every={2: 10**9})
+    job = place.open(keep=keep, trash_period=5)
+    costs = {}
+    for upto in (10, 10_000):
+        while job.save({"step": 1}).save < upto:
+            place.clock.advance(0.7)
+        requests = []
+        for ask in (lambda: job.save({"step": 2}), job.latest, lambda: next(iter(job))):
+            before = place.bucket.operation_count
+            ask()
+            requests.append(place.bucket.operation_count - before)
+        newest = max(key for key in place.bucket.contents() if key.startswith(names.HEADS))
+        costs[upto] = requests, len(place.bucket.contents()[newest])
+    assert max(costs[10_000][0][1:]) <= max(costs[10][0][1:])
+    # A save sweeps what is due beside it, with a head of its own.
+    assert costs[10_000][0][0] <= costs[10][0][0] + 12
+    assert costs[10_000][1] < 60_000
+    assert 3000 < len(job) < 4000

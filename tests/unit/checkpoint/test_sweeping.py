@@ -66,7 +66,8 @@ class Job:
         """Forget what is due and delete what it left."""
         gone = sweeping.due(self.writer.head, self.clock, HOUR_S)
         head = sweeping.forget(self.writer, gone)
-        sweeping.delete(self.objects, sweeping.left_by(self.objects, head, gone, self.needs))
+        left = sweeping.left_by(self.objects, head, [entry.checkpoint for entry in gone], self.needs)
+        sweeping.delete(self.objects, left)
         return head
 
 
