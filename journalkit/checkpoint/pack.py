@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from journalkit.checkpoint import chunks
+from journalkit.checkpoint import arrays, chunks
 from journalkit.checkpoint.tree import Leaf
 from journalkit.format.checkpoint import (
     ALIGNMENT,
@@ -34,8 +36,10 @@ from journalkit.format.checkpoint import (
 from journalkit.format.head import DIGEST_BYTES
 from journalkit.objects.interface import Part
 
-AHEAD_BYTES: Final = 64 << 20
-"""How far digests run ahead of what is written."""
+AHEAD: Final = 24
+"""How many chunks digests run ahead of what is written."""
+_UNUSED: Final = 3
+"""References to a piece of memory while it is looked at: the list's, the name's, the call's."""
 _THREADS_MAX: Final = 8
 _LEAST_SHARE: Final = 3
 
@@ -144,6 +148,8 @@ class PackWriter:
         self._compressed = chunks.compressor(compression)
         self._threads = threads if threads is not None else min(os.cpu_count() or 1, _THREADS_MAX)
         self._progress = progress
+        self._shared: frozenset[int] = frozenset()
+        self._scratch = Scratch()
         self._own: dict[bytes, Where] = {}
         self._lists: list[_List] = []
         self.pack_bytes = 0
@@ -158,6 +164,7 @@ class PackWriter:
             for number, leaf in enumerate(leaves)
             for view in (chunks.fixed(leaf.view) if leaf.is_array else chunks.by_content(leaf.view))
         )
+        self._shared = frozenset(number for number, leaf in enumerate(leaves) if not leaf.is_private)
         return self.parts_of(cut, [leaf.is_array for leaf in leaves], sum(len(leaf.view) for leaf in leaves))
 
     def parts_of(
@@ -167,7 +174,7 @@ class PackWriter:
         self._lists = [_List(is_array) for is_array in are_arrays]
         done = 0
         threads = self._threads if total > chunks.ARRAY_CHUNK_BYTES else 0
-        for (number, view), (digest, stored) in in_order(self._prepared, cut, threads):
+        for (number, view), (digest, written) in in_order(self._prepared, cut, threads):
             listed = self._lists[number]
             is_array = listed.is_array
             where = self._known.find(digest, len(view)) or (None if is_array else self._own.get(digest))
@@ -175,11 +182,10 @@ class PackWriter:
                 if not self.pack_bytes:
                     yield self._header
                     self.pack_bytes = PACK_HEADER_BYTES
-                padding = -self.pack_bytes % ALIGNMENT if is_array and stored is None else 0
+                padding = -self.pack_bytes % ALIGNMENT if is_array and len(written) == len(view) else 0
                 if padding:
                     yield bytes(padding)
                 offset_bytes = self.pack_bytes + padding
-                written = view if stored is None else memoryview(stored)
                 where = Where(self._entry, offset_bytes, len(written), len(view))
                 self._own.setdefault(digest, where)
                 self.pack_bytes = offset_bytes + len(written)
@@ -201,11 +207,22 @@ class PackWriter:
         lists = tuple(_finished(listed, numbers, {self._entry: mine}) for listed in self._lists)
         return lists, tuple(numbers)
 
-    def _prepared(self, item: tuple[int, memoryview]) -> tuple[bytes, bytes | None]:
-        """Return a chunk's digest, and what stands for it in the pack if it isn't itself. In any thread."""
-        view = item[1]
+    def _prepared(self, item: tuple[int, memoryview]) -> tuple[bytes, memoryview]:
+        """Return a chunk's digest, and what stands for it in the pack. In any thread.
+
+        What the application may change meanwhile, in another thread of its
+        own, is copied first: a chunk that is written is the one whose digest
+        is named, whatever becomes of the state.
+        """
+        number, view = item
+        if number in self._shared:
+            # Before the copy, so that what is known costs none.
+            if self._known.chunks and self._known.find(digest := self._digest(view), len(view)):
+                return digest, view
+            view = self._scratch.copy_of(view)
         digest = self._digest(view)
-        return digest, None if self._known.find(digest, len(view)) else self._compressed(view)
+        compressed = None if self._known.find(digest, len(view)) else self._compressed(view)
+        return digest, view if compressed is None else memoryview(compressed)
 
 
 def _finished(listed: _List, numbers: dict[PackEntry, int], named: Mapping[PackEntry, PackEntry]) -> ChunkList:
@@ -234,8 +251,30 @@ def _finished(listed: _List, numbers: dict[PackEntry, int], named: Mapping[PackE
     )
 
 
+class Scratch:
+    """Memory for copies of chunks, used again as soon as nobody looks at it. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._all: list[bytearray] = []
+
+    def copy_of(self, view: memoryview) -> memoryview:
+        """Return a copy, in memory that is somebody's until nothing refers to it any more."""
+        with self._guard:
+            target = memoryview(self._free(len(view)))[: len(view)]
+        arrays.fill(target, view)
+        return target
+
+    def _free(self, size_bytes: int) -> bytearray:
+        for each in self._all:
+            if len(each) >= size_bytes and sys.getrefcount(each) == _UNUSED:
+                return each
+        self._all.append(bytearray(max(size_bytes, chunks.ARRAY_CHUNK_BYTES)))
+        return self._all[-1]
+
+
 def in_order(
-    work: Callable[[_Given], _Made], items: Iterable[_Given], threads: int, ahead: int = AHEAD_BYTES >> 20
+    work: Callable[[_Given], _Made], items: Iterable[_Given], threads: int, ahead: int = AHEAD
 ) -> Iterator[tuple[_Given, _Made]]:
     """Yield items with what `work` made of them, in order; threads are ahead by so many items at most.
 

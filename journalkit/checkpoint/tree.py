@@ -37,10 +37,14 @@ Steps = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Long bytes of a state: an array's, which change in place, or others."""
+    """Long bytes of a state: an array's, which change in place, or others.
+
+    Private is what the application can't change any more.
+    """
 
     view: memoryview
     is_array: bool
+    is_private: bool
     steps: Steps
 
 
@@ -199,7 +203,7 @@ class _Capture:
             target = self.buffers.take(len(view))
             arrays.fill(target, view)
             view = target
-        self.leaves.append(Leaf(view, is_array, steps))
+        self.leaves.append(Leaf(view, is_array, self._copy or is_ours, steps))
         return number
 
     def _file(self, path: str | bytes, steps: Steps) -> FileNode:

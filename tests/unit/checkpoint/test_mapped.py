@@ -13,7 +13,7 @@ import pytest
 
 from journalkit.checkpoint import arrays, chunks
 from journalkit.checkpoint.loading import Manifest, read_manifest
-from journalkit.checkpoint.pack import in_order
+from journalkit.checkpoint.pack import Scratch, in_order
 from journalkit.checkpoint.saving import SaveOptions, write_checkpoint
 from journalkit.checkpoint.tree import capture
 from journalkit.errors import CorruptionError, UnsupportedFormatError, UsageError
@@ -213,3 +213,49 @@ def test_work_ahead_comes_in_order_and_raises_in_its_place() -> None:
         assert [next(given)[0] for _ in range(5)] == [0, 1, 2, 3, 4]
         with pytest.raises(ZeroDivisionError):
             next(given)
+
+
+def test_a_state_that_changes_while_it_is_saved_is_sound_all_the_same(saves: Any) -> None:
+    """Some chunks are as they were before and some as they are after, and each is what its digest says."""
+    bucket = SimulatedBucket()
+    array = np.zeros(1 << 20)
+
+    class Changing:
+        """Objects whose put lets the application run on."""
+
+        def __init__(self) -> None:
+            self.inner = bucket.handle()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        def put(self, key: str, parts: Any) -> int:
+            def changing() -> Any:
+                for part in parts:
+                    array[:] += 1
+                    yield bytes(part)
+
+            return self.inner.put(key, changing())
+
+    for threads in (0, 2):
+        objects: Any = Changing()
+        captured = capture({"w": array}, copy=False)
+        written = write_checkpoint(
+            objects, job=saves.JOB, epoch=1, save=threads, captured=captured, time_us=5,
+            options=SaveOptions("sha256", threads=threads),
+        )  # fmt: skip
+        assert read_manifest(objects, written.manifest_key).verify() == []
+
+
+def test_memory_for_copies_is_used_again_once_nobody_looks_at_it() -> None:
+    """And not before: some places keep what they are given until it is sent."""
+    scratch = Scratch()
+    first = scratch.copy_of(memoryview(b"first"))
+    second = scratch.copy_of(memoryview(b"second"))
+    kept = first.cast("B")[1:]
+    memory = id(second.obj)
+    del first, second
+    third = scratch.copy_of(memoryview(b"third"))
+    assert (bytes(kept), bytes(third), id(third.obj)) == (b"irst", b"third", memory)
+    large = scratch.copy_of(memoryview(bytes(2 << 20)))
+    assert len(large) == 2 << 20
