@@ -21,11 +21,29 @@ class Lane:
     def __iter__(self) -> Iterator[Any]:
         """Take apart the record that is under way."""
 
+class Reads:
+    """Gets of keys that aren't hot: `journalkit/native/reads.c`."""
+
+    def __init__(self, *parts: object) -> None: ...
+    def look_up(self, key: object, /) -> Any:
+        """Return a copy of a key's value; UNSET if that takes more."""
+
+class Finder:
+    """Finds single keys of a table: `journalkit/native/finder.c`."""
+
+    filtered_reads: int
+    def __init__(self, *parts: object) -> None: ...
+    def find(self, key: bytes, /) -> Any:
+        """Return what the table says of a key; UNSET if that takes more."""
+
 def bind(twin: _Function, /) -> _Function:
     """Return the compiled function that has this one's name, with this one for all the rest."""
 
 def bind_pwrite(descriptor: int, /) -> Callable[[bytes | bytearray | memoryview, int], int]:
     """Return `os.pwrite` for one descriptor, which it keeps."""
+
+def bind_read_at(descriptor: int, /) -> Callable[[int, int], bytes]:
+    """Return `os.pread` for one descriptor, which it keeps."""
 
 def bind_sync_data(descriptor: int, /) -> Callable[[], None]:
     """Return `os.fdatasync` for one descriptor, which it keeps."""

@@ -35,6 +35,7 @@ from typing import Final, NamedTuple
 
 from crc32c import crc32c
 
+from journalkit.compiled import compiled
 from journalkit.format.checksum import SEED_MASK, checksum, seed_at
 from journalkit.format.compression import is_packed, packed_length, unpacked
 from journalkit.format.malformed import MalformedError
@@ -287,6 +288,7 @@ def is_as_indexed(block: bytes, first: bytes, last: bytes, entry_count: int, see
     )
 
 
+@compiled
 def find_entry(block: bytes, count: int, key: bytes) -> bytes | Absent | None:
     """Return what a block of `count` entries, found right by `check_ends`, says of a key; ABSENT if nothing.
 

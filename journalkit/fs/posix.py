@@ -46,18 +46,21 @@ class PosixFile(Handle):
     `pwrite` and `sync_data` are the system calls themselves, bound to the
     descriptor: on the way to an acknowledgement a layer of Python would cost
     more than it tells. They are `os.pwrite(descriptor, data, offset_bytes)`
-    and what `sync` calls, minus the attributes. The compiled path has two of
-    its own that do the same, and knows them when it meets them.
+    and what `sync` calls, minus the attributes; `read_at` is `os.pread`, which may
+    be short, and not a part of the interface. The compiled path has three of its
+    own that do the same, and knows them when it meets them.
     """
 
     pwrite: Callable[[bytes | bytearray | memoryview, int], int]
     sync_data: Callable[[], None]
+    read_at: Callable[[int, int], bytes]
 
     def __init__(self, descriptor: Descriptor, path: str) -> None:
         self.pwrite = partial(os.pwrite, descriptor) if speed is None else speed.bind_pwrite(descriptor)
         self.sync_data = (
             partial(_sync_data, descriptor) if speed is None or _SYNC_IS_OURS else speed.bind_sync_data(descriptor)
         )
+        self.read_at = partial(os.pread, descriptor) if speed is None else speed.bind_read_at(descriptor)
         super().__init__(descriptor, path)
 
     def pread(self, count_bytes: int, offset_bytes: int) -> bytes:
@@ -135,7 +138,7 @@ class PosixFile(Handle):
 
     def close(self) -> None:
         """Release the descriptor; twice is harmless. Nothing is made durable by it."""
-        self.pwrite = self.sync_data = partial(_refuse, self._path)
+        self.pwrite = self.sync_data = self.read_at = partial(_refuse, self._path)
         super().close()
 
 

@@ -3,7 +3,7 @@
 #include "native.h"
 
 static PyMethodDef *const with_twins[] = {
-    key_functions, value_functions, cbor_functions, frame_functions, batch_functions, chunk_functions,
+    key_functions, value_functions, cbor_functions, frame_functions, batch_functions, chunk_functions, block_functions,
 };
 
 PyObject *ask_twin(PyObject *twin, PyObject *const *arguments, Py_ssize_t count) {
@@ -51,7 +51,12 @@ static int add_numbers(PyObject *module) {
         {"KIND_BATCH", KIND_BATCH}, {"ENTRY_HEADER_BYTES", ENTRY_HEADER_BYTES},
         {"TOMBSTONE", (long)TOMBSTONE}, {"KEY_BYTES_MAX", KEY_BYTES_MAX},
         {"KEY_DEPTH_MAX", KEY_DEPTH_MAX}, {"VALUE_DEPTH_MAX", VALUE_DEPTH_MAX},
-        {"PAYLOAD_BYTES_MAX", PAYLOAD_BYTES_MAX},
+        {"PAYLOAD_BYTES_MAX", PAYLOAD_BYTES_MAX}, {"BLOCK_START_BYTES", BLOCK_START_BYTES},
+        {"BLOCK_ROW_BYTES", BLOCK_ROW_BYTES}, {"BLOCK_ENTRY_BYTES", BLOCK_ENTRY_BYTES},
+        {"BLOCK_CRC_BYTES", BLOCK_CRC_BYTES}, {"PAGE_HEAD_BYTES", PAGE_HEAD_BYTES},
+        {"PAGE_OVERHEAD_BYTES", PAGE_OVERHEAD_BYTES}, {"PAGE_BLOCKS", PAGE_BLOCKS},
+        {"CACHED_BLOCK_BYTES", CACHED_BLOCK_BYTES}, {"FILTERED_READS", FILTERED_READS},
+        {"ASKED_PLACES", ASKED_PLACES}, {"ASKED_MAX", ASKED_MAX}, {"PATIENCE", PATIENCE},
     };
     for (size_t at = 0; at < sizeof numbers / sizeof *numbers; at++)
         if (PyModule_AddIntConstant(module, numbers[at].name, numbers[at].value) < 0)
@@ -64,7 +69,8 @@ PyMODINIT_FUNC PyInit__speed(void) {
     PyObject *module = PyModule_Create(&definition);
     if (module
         && (PyModule_AddFunctions(module, checksum_functions) < 0 || PyModule_AddFunctions(module, posix_functions) < 0
-            || add_numbers(module) < 0 || add_fields_types(module) < 0 || add_lane_type(module) < 0))
+            || add_numbers(module) < 0 || add_fields_types(module) < 0 || add_lane_type(module) < 0
+            || add_finder_type(module) < 0 || add_reads_type(module) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -71,8 +71,37 @@ void frame_header(unsigned char *at, const unsigned char *payload, size_t payloa
 /* batches.c: whether the payload was a batch; -1 with an exception. `entries` holds what came before otherwise. */
 int fold_batch(const unsigned char *payload, size_t size, PyObject *entries);
 
+/* blocks.c, as format/block.py and format/filters.py have them. */
+#define BLOCK_START_BYTES 4
+#define BLOCK_ROW_BYTES 6
+#define BLOCK_ENTRY_BYTES 7
+#define BLOCK_CRC_BYTES 4
+#define PAGE_HEAD_BYTES 4
+#define PAGE_OVERHEAD_BYTES 8
+#define PAGE_BLOCKS 16
+#define CACHED_BLOCK_BYTES 273 /* RAW_BYTES in snapshot/cache.py */
+#define FILTERED_READS 16
+
+/* store/hot.py: keys that were asked for. */
+#define ASKED_PLACES (1 << 20)
+#define ASKED_MAX (ASKED_PLACES / 2)
+#define PATIENCE 4
+
+typedef enum { FOUND_NOTHING, FOUND_VALUE, FOUND_DELETED, FOUND_NONSENSE } Found;
+Found search_block(const unsigned char *block, size_t size, uint64_t count, const unsigned char *key, size_t key_bytes,
+                   const unsigned char **value, size_t *value_bytes);
+bool is_as_indexed(const unsigned char *block, size_t size, PyObject *first, PyObject *last, uint64_t count,
+                   uint32_t seed);
+bool may_hold(const unsigned char *page, size_t size, uint64_t low, uint64_t high, const unsigned char *key,
+              size_t key_bytes);
+
+/* finder.c, reads.c */
+int add_finder_type(PyObject *module);
+int add_reads_type(PyObject *module);
+
 /* The functions, to be bound to their twins by `module.c`. */
-extern PyMethodDef key_functions[], value_functions[], cbor_functions[], frame_functions[], batch_functions[], chunk_functions[];
+extern PyMethodDef key_functions[], value_functions[], cbor_functions[], frame_functions[], batch_functions[],
+    chunk_functions[], block_functions[];
 
 /* And what has no twin. */
 extern PyMethodDef checksum_functions[];
@@ -96,6 +125,10 @@ Written write_record(const Write *write, int descriptor, int slot_descriptor);
 /* What a function made in posix.c is bound to, borrowed; NULL for any other function. */
 PyObject *written_to_by(PyObject *pwrite);
 PyObject *synced_by(PyObject *sync_data);
+PyObject *read_by(PyObject *read_at);
+
+/* Read all of it, without the interpreter's lock; false if it can't be had. */
+bool read_whole(int descriptor, void *to, size_t size, int64_t offset_bytes);
 extern PyMethodDef posix_functions[];
 
 /* target.c: where a record goes. The slot's numbers: format/segment.py. */

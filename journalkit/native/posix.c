@@ -72,7 +72,31 @@ static PyObject *bound_sync_data(PyObject *descriptor, PyObject *Py_UNUSED(nothi
     return error ? PyErr_SetFromErrno(PyExc_OSError) : Py_NewRef(Py_None);
 }
 
+bool read_whole(int descriptor, void *to, size_t size, int64_t offset_bytes) {
+    PyThreadState *state = PyEval_SaveThread();
+    ssize_t taken;
+    do
+        taken = pread(descriptor, to, size, (off_t)offset_bytes);
+    while (taken < 0 && errno == EINTR);
+    PyEval_RestoreThread(state);
+    return taken == (ssize_t)size;
+}
+
+/* read_at(count_bytes, offset_bytes), bound likewise: `os.pread`. */
+static PyObject *bound_read_at(PyObject *descriptor, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "read_at takes a count and an offset");
+        return NULL;
+    }
+    PyObject *os = PyImport_ImportModule("os"), *read = NULL;
+    if (os)
+        read = PyObject_CallMethod(os, "pread", "OOO", descriptor, arguments[0], arguments[1]);
+    Py_XDECREF(os);
+    return read;
+}
+
 static PyMethodDef
+    read_at_definition = {"read_at", (PyCFunction)(void (*)(void))bound_read_at, METH_FASTCALL, NULL},
     pwrite_definition = {"pwrite", (PyCFunction)(void (*)(void))bound_pwrite, METH_FASTCALL, NULL},
     sync_data_definition = {"sync_data", bound_sync_data, METH_NOARGS, NULL};
 
@@ -83,6 +107,8 @@ static PyObject *bound_to(PyObject *function, const PyMethodDef *definition) {
 }
 
 PyObject *written_to_by(PyObject *pwrite) { return bound_to(pwrite, &pwrite_definition); }
+
+PyObject *read_by(PyObject *read_at) { return bound_to(read_at, &read_at_definition); }
 
 PyObject *synced_by(PyObject *sync_data) { return bound_to(sync_data, &sync_data_definition); }
 
@@ -98,12 +124,17 @@ static PyObject *bind_pwrite(PyObject *Py_UNUSED(module), PyObject *descriptor) 
     return bind_to(descriptor, &pwrite_definition);
 }
 
+static PyObject *bind_read_at(PyObject *Py_UNUSED(module), PyObject *descriptor) {
+    return bind_to(descriptor, &read_at_definition);
+}
+
 static PyObject *bind_sync_data(PyObject *Py_UNUSED(module), PyObject *descriptor) {
     return bind_to(descriptor, &sync_data_definition);
 }
 
 PyMethodDef posix_functions[] = {
     {"bind_pwrite", bind_pwrite, METH_O, "Return `os.pwrite` for one descriptor, which it keeps."},
+    {"bind_read_at", bind_read_at, METH_O, "Return `os.pread` for one descriptor, which it keeps."},
     {"bind_sync_data", bind_sync_data, METH_O, "Return `os.fdatasync` for one descriptor, which it keeps."},
     {NULL, NULL, 0, NULL},
 };

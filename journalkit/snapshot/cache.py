@@ -144,12 +144,17 @@ class BlockCache:
 
         Keys that are read here and there cost less so, and push out less; a block that is wanted comes soon enough.
         """
+        if self.wants(size_bytes):
+            self.put(table_id, offset_bytes, block, size_bytes)
+
+    def wants(self, size_bytes: int) -> bool:
+        """Whether a block that was read for a single key, and takes so much, is to be `put`; if not it is counted."""
         if self._size_bytes + size_bytes > self._budget_bytes:
             self._misses += 1
             if self._misses % PATIENCE:
-                return
+                return False
             self._misses -= 1
-        self.put(table_id, offset_bytes, block, size_bytes)
+        return True
 
     def statistics(self) -> CacheStatistics:
         """Return counts and sizes; hits and misses may be a few short when threads race."""

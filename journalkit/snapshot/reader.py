@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,9 +28,11 @@ from journalkit.fs.interface import ReadableFile, ReadableFileSystem
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches, entries_of, sizes
 from journalkit.snapshot.cache import RAW_BYTES, BlockCache, decoded_bytes, raw_bytes
 from journalkit.snapshot.check import check_table
+from journalkit.snapshot.finding import finder_of
 from journalkit.snapshot.part import Part
 from journalkit.snapshot.source import ClosedFile, TableSource, open_source
-from journalkit.types import ABSENT, Absent
+from journalkit.snapshot.walk import walk
+from journalkit.types import ABSENT, UNSET, Absent
 
 INDEX_ENTRY_OBJECT_BYTES = 20
 """What a decoded index entry takes more than its bytes in the file and two bytes objects: places in two lists, and one
@@ -92,7 +94,7 @@ class Table:
     """One immutable table. Any thread may read; only `close` wants the others to be done."""
 
     __slots__ = (
-        "__weakref__", "_cache", "_filtered_reads", "_finalizer", "_fs", "_root", "_slots", "_table_id", "info",
+        "__weakref__", "_cache", "_finalizer", "_find", "_finder", "_fs", "_root", "_slots", "_table_id", "info",
         "source",
     )  # fmt: skip
 
@@ -107,7 +109,8 @@ class Table:
         self._cache = cache
         self._slots = cache.slots
         self._table_id = cache.register()
-        self._filtered_reads = 0
+        self._finder = finder_of(source, info, cache, self._table_id)
+        self._find = self._finder.find
         self._finalizer = weakref.finalize(self, _release, file, cache, self._table_id)
         self._finalizer.atexit = False  # the process's end closes descriptors by itself
 
@@ -153,6 +156,9 @@ class Table:
         Complexity:
             O(log n); nothing is read for a key outside every block's range.
         """
+        answer = self._find(key)
+        if answer is not UNSET:
+            return answer
         # Hot: `BlockCache.get` stands here in its own words, and hits are counted once, for the data block.
         index, slots, table_id = self._root, self._slots, self._table_id
         while True:
@@ -168,7 +174,7 @@ class Table:
         if slot is not None:
             self._cache.hits += 1
             raw = slot.block
-        elif key > index.lasts[at] or (self._filtered_reads and not self._may_hold(index, at, key)):
+        elif key > index.lasts[at] or (self._finder.filtered_reads and not self._may_hold(index, at, key)):
             return ABSENT
         else:
             raw = self._load_for_get(index, at)
@@ -176,7 +182,7 @@ class Table:
             found = find_entry(raw, index.entry_counts[at], key)
         except MalformedError as error:
             raise self.source.lost(index.entry(at), error) from error
-        if slot is None and (found is ABSENT or self._filtered_reads):
+        if slot is None and (found is ABSENT or self._finder.filtered_reads):
             self._note(in_vain=found is ABSENT)
         return found
 
@@ -209,7 +215,7 @@ class Table:
                     slot.read_since = True
                     cache.hits += 1
                     raw = slot.block
-                elif self._filtered_reads and not self._may_hold(leaf, at, key):
+                elif self._finder.filtered_reads and not self._may_hold(leaf, at, key):
                     silent.append(key)
                     continue
                 else:
@@ -242,7 +248,7 @@ class Table:
         what was yielded before is right.
         """
         size_of = sizes(first_entries)
-        for index, at in _walk(self._root, start, stop, reverse, self._index):
+        for index, at in walk(self._root, start, stop, reverse, self._index):
             entry = index.entry(at)
             raw: bytes | None = self._cache.get(self._table_id, entry.offset_bytes)
             if raw is None:
@@ -264,7 +270,7 @@ class Table:
     def blocks(self, start: bytes | None = None, stop: bytes | None = None) -> Iterator[StoredBlock]:
         """Yield the data blocks that may hold keys with start <= key < stop, in order, past the cache."""
         pages = _Pages(self.source)
-        for index, at in _walk(self._root, start, stop, False, lambda parent, child: self.source.index(parent, child)):
+        for index, at in walk(self._root, start, stop, False, lambda parent, child: self.source.index(parent, child)):
             yield StoredBlock(self, index.entry(at), index, at, pages)
 
     def verify(
@@ -327,9 +333,9 @@ class Table:
     def _note(self, *, in_vain: bool) -> None:
         """Take note of how a read for a single key ended. Threads may race: only time depends on it."""
         if in_vain:
-            self._filtered_reads = FILTERED_READS
-        elif self._filtered_reads:
-            self._filtered_reads -= 1
+            self._finder.filtered_reads = FILTERED_READS
+        elif self._finder.filtered_reads:
+            self._finder.filtered_reads -= 1
 
     def _may_hold(self, index: IndexBlock, at: int, key: bytes) -> bool:
         """Whether the block at this place may hold a key, as far as the filter can be read."""
@@ -350,7 +356,7 @@ class Table:
         starts = index.starts
         if may_hold(page, starts[at] - starts[first], starts[at + 1] - starts[first], key):
             return True
-        self._filtered_reads = FILTERED_READS
+        self._finder.filtered_reads = FILTERED_READS
         return False
 
     def _load_for_get(self, index: IndexBlock, at: int) -> bytes:
@@ -370,26 +376,6 @@ class Table:
         raw = self.source.raw_block(entry)
         (keep or self._cache.put)(self._table_id, entry.offset_bytes, raw, raw_bytes(len(raw)))
         return raw
-
-
-def _walk(
-    index: IndexBlock,
-    start: bytes | None,
-    stop: bytes | None,
-    reverse: bool,
-    child: Callable[[IndexBlock, IndexEntry], IndexBlock],
-) -> Iterator[tuple[IndexBlock, int]]:
-    """Yield the places, in the indexes that point to them, of data blocks that may hold keys of the range."""
-    low = 0 if start is None else max(bisect_right(index.firsts, start) - 1, 0)
-    high = len(index.firsts) if stop is None else bisect_left(index.firsts, stop)
-    places = range(low, high)
-    for at in reversed(places) if reverse else places:
-        if start is not None and index.lasts[at] < start:
-            continue
-        if index.level:
-            yield from _walk(child(index, index.entry(at)), start, stop, reverse, child)
-        else:
-            yield index, at
 
 
 def _release(file: ReadableFile, cache: BlockCache, table_id: int) -> None:

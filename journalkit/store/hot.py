@@ -35,7 +35,7 @@ Inner: TypeAlias = "tuple[tuple[Any, Inner], ...]"
 SLOT_BYTES: Final = 200
 """About what a slot takes beside key and value: itself, its places in a dict and in the ring."""
 
-ASKED_PLACES: Final = 1 << 18
+ASKED_PLACES: Final = 1 << 20
 _ASKED_MASK: Final = ASKED_PLACES - 1
 ASKED_MAX: Final = ASKED_PLACES // 2
 """Which keys were asked for is kept as a byte for each hash, and forgotten when half of them are set."""
@@ -94,6 +94,11 @@ class HotValues:
     def __len__(self) -> int:
         """Return how many slots are attached."""
         return len(self.str_keys) + len(self.byte_keys) + len(self.int_keys)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is ever kept."""
+        return self._budget_bytes > 0
 
     def get(self, key: Key) -> Slot | None:
         """Return a key's slot, if it has one."""

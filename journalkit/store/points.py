@@ -8,8 +8,10 @@ again. Both say the same; `journalkit.store.hot` tells why.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
+from journalkit.compiled import speed
 from journalkit.errors import JournalError
 from journalkit.format.codec import Codec
 from journalkit.format.keys import encode_key
@@ -32,6 +34,9 @@ class PointReads(OrderedReads):
         self._hot_str_keys = layers.hot.str_keys
         self._hot_byte_keys = layers.hot.byte_keys
         self._hot_int_keys = layers.hot.int_keys
+        self._look_up_at_once: Callable[[Key], Value | Unset] = (
+            _leave if speed is None else speed.Reads(layers, layers.hot, codec, layers.hot.keeps, ABSENT, UNSET).look_up
+        )
 
     @abstractmethod
     def _require_open(self) -> None:
@@ -60,7 +65,8 @@ class PointReads(OrderedReads):
             if inner is None:
                 return value
             return fresh(value, inner) if inner else value.copy()
-        return self._look_up(key)
+        value = self._look_up_at_once(key)
+        return self._look_up(key) if value is UNSET else value
 
     def __contains__(self, key: Any) -> bool:
         # Hot too: who asks so often asks for what isn't there, and that goes through all layers.
@@ -117,3 +123,8 @@ class PointReads(OrderedReads):
         if slot is not None:
             layers.hot.fill(slot, value)
         return value
+
+
+def _leave(_key: Key) -> Unset:
+    """Stand for the compiled way where there is none."""
+    return UNSET

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -310,6 +311,16 @@ def test_the_checksum_is_the_librarys(data: bytes, seed: int) -> None:
     """By the processor's instruction and by tables."""
     assert compiled.speed is not None
     assert compiled.speed.checksums(data, seed) == (crc32c(data, seed),) * 2
+
+
+@needs_speed
+@pytest.mark.parametrize("size", [3071, 3072, 3073, 6143, 6144, 9300, 16388, 70001])
+def test_the_checksum_of_long_data_is_the_librarys(size: int) -> None:
+    """Where three stretches are reckoned at once, and at their ends."""
+    data = random.Random(size).randbytes(size)
+    for seed in (0, 1, 0xFFFFFFFF, size):
+        assert compiled.speed is not None
+        assert compiled.speed.checksums(data, seed) == (crc32c(data, seed),) * 2
 
 
 @needs_speed

@@ -22,7 +22,7 @@ from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.reader import Table
 from journalkit.snapshot.writer import TableWriter
 from journalkit.testing import SimulatedDisk
-from journalkit.types import ABSENT
+from journalkit.types import ABSENT, UNSET
 
 STORE = b"store-of-16-byte"
 SALT = 0x1234_5678
@@ -345,3 +345,15 @@ def test_a_hot_get_makes_no_objects_that_the_collector_walks() -> None:
         assert gc.get_count()[0] - before < 20
     finally:
         gc.enable()
+
+
+def test_what_the_compiled_path_finds_is_the_answer() -> None:
+    """And what it leaves is looked for as ever; tests/unit/store/test_compiled_reads.py holds what it finds to this."""
+    fs = MemoryFileSystem()
+    table = opened(fs, write(fs, numbered(50)))
+    key, value = numbered(50)[1]
+    assert table.get(key) == value
+    table._find = lambda key: UNSET if key == b"left" else b"found " + key
+    assert table.get(b"key") == b"found key"
+    assert table.get(b"left") is ABSENT
+    table.close()
