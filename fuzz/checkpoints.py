@@ -49,7 +49,7 @@ def checkpoint_seeds(chance: Random) -> Iterable[bytes]:
     said = checkpoint.decode_manifest(data)
     packs = tuple(replace(said.packs[0], save=save) for save in range(1, 4))
     first = said.chunked[0]
-    cut = checkpoint.ChunkList(700, 0, (300, 400), chance.randbytes(64), (2, 600, 2), (300, 20))
+    cut = checkpoint.ChunkList(700, 0, (300, 400), chance.randbytes(64), bytes(8), (2, 600, 2), (300, 20))
     yield checkpoint.encode_manifest(replace(said, save=3, packs=packs, chunked=(*said.chunked, cut)))
     tree = encode_tree({"a": ArrayNode("<f8", (2, 2), False, bytes(32)), "b": Chunked(0)})
     yield checkpoint.encode_manifest(replace(said, tree=tree, chunked=(first,), name="x", metadata=[1]))

@@ -27,12 +27,14 @@ from journalkit.checkpoint import arrays, chunks
 from journalkit.checkpoint.tree import Leaf
 from journalkit.format.checkpoint import (
     ALIGNMENT,
+    CHECK_BYTES,
     PACK_HEADER_BYTES,
     CheckpointManifest,
     ChunkList,
     PackEntry,
     encode_pack_header,
 )
+from journalkit.format.checksum import checksum
 from journalkit.format.head import DIGEST_BYTES
 from journalkit.objects.interface import Part
 
@@ -52,12 +54,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a chunk lies: in which pack, where in it, in how many bytes, and how many it has."""
+    """Where a chunk lies: in which pack, where in it, in how many bytes; how many it has, and their CRC32C."""
 
     pack: PackEntry
     offset_bytes: int
     stored_bytes: int
     length: int
+    check: int
 
 
 @dataclass(slots=True)
@@ -104,14 +107,17 @@ def places_of(listed: ChunkList, packs: tuple[PackEntry, ...]) -> Iterator[tuple
     """Yield every chunk of a list, in order."""
     lengths = listed.lengths()
     stored = iter(listed.stored)
-    at = 0
+    checks = memoryview(listed.checks)
+    at = check_at = 0
     for number, offset_bytes, count in zip(*[iter(listed.runs)] * 3, strict=True):
         offset = offset_bytes
         for length in itertools.islice(lengths, count):
             stored_bytes = next(stored, length)
-            yield Where(packs[number], offset, stored_bytes, length), listed.digests[at : at + DIGEST_BYTES]
+            check = int.from_bytes(checks[check_at : check_at + CHECK_BYTES], "little")
+            yield Where(packs[number], offset, stored_bytes, length, check), listed.digests[at : at + DIGEST_BYTES]
             offset += stored_bytes
             at += DIGEST_BYTES
+            check_at += CHECK_BYTES
 
 
 @dataclass(slots=True)
@@ -174,7 +180,7 @@ class PackWriter:
         self._lists = [_List(is_array) for is_array in are_arrays]
         done = 0
         threads = self._threads if total > chunks.ARRAY_CHUNK_BYTES else 0
-        for (number, view), (digest, written) in in_order(self._prepared, cut, threads):
+        for (number, view), (digest, check, written) in in_order(self._prepared, cut, threads):
             listed = self._lists[number]
             is_array = listed.is_array
             where = self._known.find(digest, len(view)) or (None if is_array else self._own.get(digest))
@@ -186,7 +192,7 @@ class PackWriter:
                 if padding:
                     yield bytes(padding)
                 offset_bytes = self.pack_bytes + padding
-                where = Where(self._entry, offset_bytes, len(written), len(view))
+                where = Where(self._entry, offset_bytes, len(written), len(view), check)
                 self._own.setdefault(digest, where)
                 self.pack_bytes = offset_bytes + len(written)
                 self.chunks_new += 1
@@ -207,8 +213,8 @@ class PackWriter:
         lists = tuple(_finished(listed, numbers, {self._entry: mine}) for listed in self._lists)
         return lists, tuple(numbers)
 
-    def _prepared(self, item: tuple[int, memoryview]) -> tuple[bytes, memoryview]:
-        """Return a chunk's digest, and what stands for it in the pack. In any thread.
+    def _prepared(self, item: tuple[int, memoryview]) -> tuple[bytes, int, memoryview]:
+        """Return a chunk's digest, its CRC32C if it isn't known, and what stands for it in the pack. In any thread.
 
         What the application may change meanwhile, in another thread of its
         own, is copied first: a chunk that is written is the one whose digest
@@ -218,11 +224,13 @@ class PackWriter:
         if number in self._shared:
             # Before the copy, so that what is known costs none.
             if self._known.chunks and self._known.find(digest := self._digest(view), len(view)):
-                return digest, view
+                return digest, 0, view
             view = self._scratch.copy_of(view)
         digest = self._digest(view)
-        compressed = None if self._known.find(digest, len(view)) else self._compressed(view)
-        return digest, view if compressed is None else memoryview(compressed)
+        if self._known.find(digest, len(view)):
+            return digest, 0, view
+        compressed = self._compressed(view)
+        return digest, checksum(view), view if compressed is None else memoryview(compressed)
 
 
 def _finished(listed: _List, numbers: dict[PackEntry, int], named: Mapping[PackEntry, PackEntry]) -> ChunkList:
@@ -246,6 +254,7 @@ def _finished(listed: _List, numbers: dict[PackEntry, int], named: Mapping[PackE
         chunks.ARRAY_CHUNK_BYTES if is_fixed else 0,
         () if is_fixed else lengths,
         b"".join(listed.digests),
+        b"".join(where.check.to_bytes(CHECK_BYTES, "little") for where in listed.wheres),
         tuple(runs),
         () if stored == lengths else stored,
     )

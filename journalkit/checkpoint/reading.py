@@ -1,4 +1,6 @@
-"""Chunks read back: each one checked against its digest, many at once, wherever they lie.
+"""Chunks read back: each one checked, many at once, wherever they lie.
+
+A load checks CRC32C, as all of journalkit does; whoever verifies or copies checks digests as well.
 
 A chunk that isn't what was saved is `CorruptionError` with the pack, the place
 in it and the place in the state. Nothing is given out that wasn't checked, but
@@ -18,6 +20,7 @@ from journalkit.checkpoint.pack import Progress, Where, in_order, places_of
 from journalkit.errors import CorruptionError, UnsupportedFormatError
 from journalkit.format import names
 from journalkit.format.checkpoint import CheckpointManifest, ChunkList, PackEntry
+from journalkit.format.checksum import checksum
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.objects.interface import ReadableObjects
 from journalkit.objects.ranges import read_into
@@ -96,13 +99,13 @@ class ChunkReader:
         )
 
     def pieces(self, index: int) -> Iterator[memoryview]:
-        """Yield the chunks of a list one by one, checked; some spans are read ahead. Raises as `read`."""
+        """Yield the chunks of a list one by one, checked by digest; some spans are read ahead. Raises as `read`."""
         words = f"part {index} of the state"
         ahead = 2 * self._threads
 
         def read(span: Span) -> memoryview:
             target = arrays.empty(span.length)
-            self._fill(Span(0, span.found), target, words)
+            self._fill(Span(0, span.found), target, words, by_digest=True)
             return target
 
         spans = _joined(places_of(self._manifest.chunked[index], self._manifest.packs))
@@ -118,11 +121,11 @@ class ChunkReader:
             pass
 
     def damaged(self, work: Sequence[Work], progress: Progress | None = None) -> list[CorruptionError]:
-        """Read spans and return what is wrong with them, in their order. Raises as `read`, but for damage."""
+        """Read spans and return what is wrong with them, in their order, by digest too. Raises as `read`."""
 
         def look(each: Work) -> CorruptionError | None:
             try:
-                self._fill(*each)
+                self._fill(*each, by_digest=True)
             except CorruptionError as error:
                 return error
             return None
@@ -158,7 +161,8 @@ class ChunkReader:
         """Return where a pack is, for messages."""
         return f"{self._objects.where}/{names.pack_key(pack.epoch, pack.save, pack.part)}"
 
-    def _fill(self, span: Span, target: memoryview | None, words: str) -> None:
+    def _fill(self, span: Span, target: memoryview | None, words: str, *, by_digest: bool = False) -> None:
+        """Read a span to where it belongs, and check it: by the CRC32C, which costs next to nothing, or by both."""
         where = span.where
         key = names.pack_key(where.pack.epoch, where.pack.save, where.pack.part)
         is_plain = all(each.stored_bytes == each.length for each, _ in span.found)
@@ -175,7 +179,7 @@ class ChunkReader:
             if not is_plain:
                 chunk = self._expanded(chunk, each, words)
                 into[put : put + each.length] = chunk
-            if self._digest(chunk) != digest:
+            if checksum(chunk) != each.check or (by_digest and self._digest(chunk) != digest):
                 raise self._corruption(f"these bytes of {words} aren't what was saved", each, each.offset_bytes)
             at += each.stored_bytes
             put += each.length

@@ -27,9 +27,9 @@ from journalkit.format.checkpoint import (
 from journalkit.format.envelope import Envelope
 from journalkit.format.malformed import MalformedError, NewerFormatError
 
-FIXED = ChunkList(2500, 1000, (), b"d" * 96, (0, 64, 2, 1, 64, 1))
-CUT = ChunkList(700, 0, (300, 400), b"e" * 64, (1, 600, 2))
-PACKED = ChunkList(1500, 1000, (), b"f" * 64, (0, 3000, 2), (10, 500))
+FIXED = ChunkList(2500, 1000, (), b"d" * 96, b"c" * 12, (0, 64, 2, 1, 64, 1))
+CUT = ChunkList(700, 0, (300, 400), b"e" * 64, b"c" * 8, (1, 600, 2))
+PACKED = ChunkList(1500, 1000, (), b"f" * 64, b"c" * 8, (0, 3000, 2), (10, 500))
 PACKS = (PackEntry(1, 2, 0, 4000), PackEntry(3, 4, 1, 5000))
 MANIFEST = CheckpointManifest(
     b"j" * 16, 3, 4, 1, -5, "sha256", b"\xa0", (FIXED, CUT, PACKED), PACKS,
@@ -105,7 +105,8 @@ def test_a_manifest_that_contradicts_itself_is_not_written(wrong: dict[str, Any]
     [
         (FIXED, {"length": 0}), (FIXED, {"length": 3001}), (FIXED, {"length": 2000}), (FIXED, {"length": 1 << 62}),
         (FIXED, {"chunk_bytes": (64 << 20) + 1}), (FIXED, {"chunk_bytes": 0}), (FIXED, {"sizes": (1, 2, 3)}),
-        (FIXED, {"digests": b""}), (FIXED, {"digests": b"d" * 95}), (FIXED, {"digests": "d" * 96}),
+        (FIXED, {"digests": b""}), (FIXED, {"checks": b"c" * 11}),
+        (FIXED, {"checks": "c" * 12}), (FIXED, {"digests": b"d" * 95}), (FIXED, {"digests": "d" * 96}),
         (FIXED, {"runs": (0, 64)}), (FIXED, {"runs": (0, 64, 2)}), (FIXED, {"runs": (0, 64, 4)}),
         (FIXED, {"runs": (0, 64, 3, 1, 64, 0)}), (FIXED, {"runs": (0, 63, 3)}), (FIXED, {"runs": (2, 64, 3)}),
         (FIXED, {"runs": (0, 1501, 3)}), (FIXED, {"runs": (0, "x", 3)}), (CUT, {"runs": (1, 4301, 2)}),
@@ -113,7 +114,7 @@ def test_a_manifest_that_contradicts_itself_is_not_written(wrong: dict[str, Any]
         (CUT, {"sizes": ("x", 400)}), (CUT, {"sizes": (300, (64 << 20) + 1)}), (PACKED, {"stored": (10,)}),
         (PACKED, {"stored": (10, 501)}), (PACKED, {"stored": (0, 500)}), (PACKED, {"stored": (1.0, 500)}),
         (PACKED, {"runs": (0, 3491, 2)}),
-        (ChunkList(1 << 20, 1 << 20, (), b"g" * 32, (0, 64, 1), (16,)), {"stored": (15,)}),
+        (ChunkList(1 << 20, 1 << 20, (), b"g" * 32, b"c" * 4, (0, 64, 1), (16,)), {"stored": (15,)}),
     ],
 )  # fmt: skip
 def test_chunks_that_are_nowhere_or_too_long_are_not_believed(base: ChunkList, wrong: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journalkit.checkpoint.loading import read_manifest
+from journalkit.checkpoint.loading import Manifest, read_manifest
 from journalkit.checkpoint.saving import SaveOptions, write_checkpoint
 from journalkit.checkpoint.tree import capture
 from journalkit.errors import CorruptionError, StoreFullError, UnsupportedFormatError, UsageError
@@ -119,3 +120,19 @@ def test_what_a_save_cannot_say_is_refused_before_anything_is_written(saves: Any
     assert objects.list() == []
 
 
+
+
+def test_what_a_checksum_lets_through_a_digest_does_not(saves: Any) -> None:
+    """Verify and copies look at both; a load at what finds every accident."""
+    objects = SimulatedBucket().handle()
+    manifest = saves.opened(objects, saves.save(objects, {"b": b"0123456789" * 20_000}))
+    [listed] = manifest.said.chunked
+    other = Manifest(objects, "", replace(manifest.said, chunked=(replace(listed, digests=b"x" * 32),)))
+    assert other.load() == manifest.load()
+    [error] = other.verify()
+    assert "state['b']" in str(error)
+    with pytest.raises(CorruptionError):
+        list(other.reader.pieces(0))
+    other = Manifest(objects, "", replace(manifest.said, chunked=(replace(listed, checks=b"x" * 4),)))
+    with pytest.raises(CorruptionError, match="aren't what was saved"):
+        other.load()

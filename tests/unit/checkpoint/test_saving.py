@@ -351,8 +351,9 @@ def test_what_a_package_is_missing_for_is_told(saves: Any, monkeypatch: pytest.M
     chunks.digest_named.cache_clear()
     try:
         assert chunks.best_digest() == "sha256"
+        assert saves.same(saves.opened(objects, written).load(), {"x": saves.rows(20)})
         with pytest.raises(UnsupportedFormatError, match=r"journalkit\[blake3\]"):
-            saves.opened(objects, written).load()
+            saves.opened(objects, written).verify()
     finally:
         chunks.digest_named.cache_clear()
     written = saves.save(objects, {"x": saves.rows(20)}, 2)
