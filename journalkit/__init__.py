@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from journalkit.checkpoint.open import open_checkpoints
     from journalkit.checkpoint.pacing import Every, Overhead, YoungDaly
     from journalkit.checkpoint.retention import Best, Keep
+    from journalkit.checkpoint.sink_files import FilesSink
+    from journalkit.checkpoint.sink_sql import SqlSink
+    from journalkit.checkpoint.sinks import Sink
     from journalkit.store.aio.open import open_async
     from journalkit.store.aio.store import AsyncStore
     from journalkit.store.aio.transaction import AsyncTransaction
@@ -47,6 +50,7 @@ __all__ = [
     "Checkpoint",
     "Checkpoints",
     "Every",
+    "FilesSink",
     "Journal",
     "JournalRecord",
     "Keep",
@@ -54,6 +58,8 @@ __all__ = [
     "Lsn",
     "Overhead",
     "RecoveryReport",
+    "Sink",
+    "SqlSink",
     "Store",
     "Sync",
     "Transaction",
@@ -73,8 +79,11 @@ _ON_DEMAND = {
     "Checkpoint": "journalkit.checkpoint.checkpoint",
     "Checkpoints": "journalkit.checkpoint.checkpoints",
     "Every": "journalkit.checkpoint.pacing",
+    "FilesSink": "journalkit.checkpoint.sink_files",
     "Keep": "journalkit.checkpoint.retention",
     "Overhead": "journalkit.checkpoint.pacing",
+    "Sink": "journalkit.checkpoint.sinks",
+    "SqlSink": "journalkit.checkpoint.sink_sql",
     "YoungDaly": "journalkit.checkpoint.pacing",
     "open_checkpoints": "journalkit.checkpoint.open",
     "AsyncStore": "journalkit.store.aio.store",

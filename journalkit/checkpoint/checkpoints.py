@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.checkpoint import Checkpoint
-from journalkit.checkpoint.finder import CheckpointUsage, Finder, warn
+from journalkit.checkpoint.finder import CheckpointUsage, Finder
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
 from journalkit.checkpoint.preemption import SIGNALS, Preemption
 from journalkit.checkpoint.retention import Keep
 from journalkit.checkpoint.said import said
 from journalkit.checkpoint.saver import Pruned, Saver
+from journalkit.checkpoint.sinks import Outputs, Sink
 from journalkit.checkpoint.tree import Buffers, capture
 from journalkit.clock import Clock
 from journalkit.errors import (
     ClosedError,
-    CorruptionError,
     ForkedError,
     JournalError,
     KeyTypeError,
@@ -66,6 +67,7 @@ class Checkpoints:
         self._opened_at = opened_at
         self._buffers = Buffers()
         self._saving: Saving | None = None
+        self._outputs = Outputs()
         self._preemption: Preemption | None = None
         self._refusal: JournalError | None = None
         lifecycle.register(self)
@@ -85,6 +87,7 @@ class Checkpoints:
         metadata: Any = None,
         metrics: Mapping[str, float] | None = None,
         name: str | None = None,
+        sinks: Sequence[Sink] = (),
         progress: Progress | None = None,
     ) -> Checkpoint:
         """Save a state with its input offsets, as one consistent checkpoint, and return it.
@@ -96,6 +99,7 @@ class Checkpoints:
             metadata: What else is worth knowing: a version, a configuration.
             metrics: Numbers that `Keep(best=...)` and the listing show.
             name: One with a name stays until it is deleted.
+            sinks: Outputs that are to be seen once this checkpoint is there, exactly once: `FilesSink`, `SqlSink`.
             progress: Called with the bytes that were looked at, and those there are in all.
 
         Durability:
@@ -117,7 +121,7 @@ class Checkpoints:
         self.wait()
         begun_s = self._clock.monotonic_s()
         captured = capture(state, copy=False)
-        saved = saver.save(captured, words, progress)
+        saved = self._outputs.around(sinks, lambda kept: saver.save(captured, replace(words, prepared=kept), progress))
         if self._pace is not None:
             self._pace.saved(self._clock.monotonic_s() - begun_s)
         return self._finder.made(saved.entry, saved.manifest)
@@ -247,29 +251,24 @@ class Checkpoints:
         return next(self._found().sound(), None)
 
     def load_latest(
-        self, *, lazy: bool = False, mapped: bool = False, progress: Progress | None = None
+        self, *, sinks: Sequence[Sink] = (), lazy: bool = False, mapped: bool = False, progress: Progress | None = None
     ) -> tuple[Any, Checkpoint] | None:
         """Return the state of the newest checkpoint that can be loaded, and that checkpoint; None if there is none.
 
+        `sinks` are those that `save` is given, in mode "rw": what the checkpoint says of them is committed, and all
+        else that they had prepared or begun is thrown away. The other arguments are those of `Checkpoint.load`.
+
         Raises:
             CorruptionError: There are some, and none is sound.
-            UsageError, UnsupportedFormatError, ArchiveUnavailableError, StorageError: As `Checkpoint.load`.
+            UsageError: The checkpoint has outputs of sinks that aren't given; or as `Checkpoint.load`.
+            UnsupportedFormatError, ArchiveUnavailableError, StorageError: As `Checkpoint.load`.
         """
-        last: CorruptionError | None = None
-        skipped: list[CorruptionError] = []
-        for checkpoint in self._found().sound():
-            try:
-                state = checkpoint.load(lazy=lazy, mapped=mapped, progress=progress)
-            except CorruptionError as error:
-                last = error
-                skipped += [*checkpoint.skipped, error]
-                warn(checkpoint.id, error)
-            else:
-                checkpoint.skipped = (*skipped, *checkpoint.skipped)
-                return state, checkpoint
-        if last is not None:
-            raise last
-        return None
+        if sinks:
+            self._require_writer()
+        found = self._found().load_sound(lambda each: each.load(lazy=lazy, mapped=mapped, progress=progress))
+        if self.mode == WRITING:
+            self._outputs.recover(sinks, found[1].manifest.said.prepared if found is not None else {})
+        return found
 
     def get(self, which: str) -> Checkpoint:
         """Return a checkpoint by its id ("3.17"), by its name (the newest of that name), or "latest".

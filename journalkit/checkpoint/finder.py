@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from journalkit.checkpoint import catalogue
 from journalkit.checkpoint.checkpoint import Checkpoint, id_of, place_of
@@ -62,6 +63,28 @@ class Finder:
             skipped = []
         if skipped and not is_any:
             raise skipped[0]
+
+    def load_sound(self, load: Callable[[Checkpoint], Any]) -> tuple[Any, Checkpoint] | None:
+        """Return what `load` makes of the newest checkpoint that it doesn't find damaged, and that; None if none is.
+
+        Raises:
+            CorruptionError: There are some, and all are damaged.
+        """
+        last: CorruptionError | None = None
+        skipped: list[CorruptionError] = []
+        for checkpoint in self.sound():
+            try:
+                state = load(checkpoint)
+            except CorruptionError as error:
+                last = error
+                skipped += [*checkpoint.skipped, error]
+                warn(checkpoint.id, error)
+            else:
+                checkpoint.skipped = (*skipped, *checkpoint.skipped)
+                return state, checkpoint
+        if last is not None:
+            raise last
+        return None
 
     def find(self, which: str) -> Checkpoint:
         """Return a checkpoint by its id, by its name (the newest of that name), or "latest".

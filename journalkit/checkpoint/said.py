@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from journalkit.checkpoint.checkpoint import place_of
@@ -23,6 +23,7 @@ class Said:
     metadata: Any
     metrics: Mapping[str, float]
     name: str
+    prepared: Mapping[str, Any] = field(default_factory=dict)
 
 
 def said(

@@ -150,6 +150,7 @@ class Saver:
                 metadata=said.metadata,
                 metrics=said.metrics,
                 name=said.name,
+                prepared=said.prepared,
                 known=Known.of([base.said] if base is not None else [], digest),
                 options=self._options,
                 progress=progress,

@@ -73,6 +73,7 @@ def write_checkpoint(
     metadata: Any = None,
     metrics: Mapping[str, float] | None = None,
     name: str = "",
+    prepared: Mapping[str, Any] | None = None,
     known: Known | None = None,
     options: SaveOptions = _DEFAULTS,
     progress: Progress | None = None,
@@ -96,6 +97,7 @@ def write_checkpoint(
     said = CheckpointManifest(
         job, epoch, save, part, time_us, known.digest, b"", (), (),
         dict(offsets or {}), metadata, {key: float(value) for key, value in (metrics or {}).items()}, name,
+        dict(prepared or {}),
     )  # fmt: skip
     _encoded(said)  # so that what can't be said is refused before anything is written
     writer = PackWriter(job, entry, known, compression=options.compression, threads=options.threads, progress=progress)
@@ -136,7 +138,8 @@ def copy_checkpoint(
     cut = ((number, view) for number in range(len(lists)) for view in source.reader.pieces(number))
     are_arrays = [listed.chunk_bytes == ARRAY_CHUNK_BYTES for listed in lists]
     total = sum(listed.length for listed in lists)
-    said = replace(source.said, job=job, epoch=epoch, save=save, part=0, name=name)
+    # Outputs belong to the job that made them.
+    said = replace(source.said, job=job, epoch=epoch, save=save, part=0, name=name, prepared={})
     return _written(objects, writer, writer.parts_of(cut, are_arrays, total), said, total)
 
 

@@ -105,7 +105,8 @@ class ChunkList:
 class CheckpointManifest:
     """What one checkpoint is. `tree` is its CBOR, or the number of the chunk list that has it.
 
-    `time_us` is a label. `offsets` and `metadata` are the application's.
+    `time_us` is a label. `offsets` and `metadata` are the application's,
+    `prepared` the handles of its sinks, by their names.
     """
 
     job: bytes
@@ -121,6 +122,7 @@ class CheckpointManifest:
     metadata: Any = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
+    prepared: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode_manifest(manifest: CheckpointManifest) -> bytes:
@@ -134,7 +136,8 @@ def encode_manifest(manifest: CheckpointManifest) -> bytes:
     plain = plain_of(manifest)
     plain["chunked"] = [_chunks_as_plain(each) for each in manifest.chunked]
     plain["packs"] = [list(plain_of(each).values()) for each in manifest.packs]
-    plain["offsets"], plain["metrics"] = dict(manifest.offsets), dict(manifest.metrics)
+    for name in ("offsets", "metrics", "prepared"):
+        plain[name] = dict(plain[name])
     data = _MANIFEST.seal_plain(plain)
     if len(data) > MANIFEST_BYTES_MAX:
         raise MalformedError(f"a manifest of {len(data)} bytes is too large")
@@ -180,6 +183,8 @@ def check_manifest(manifest: CheckpointManifest) -> None:
         raise MalformedError("the name is too long")
     if type(manifest.offsets) is not dict:
         raise MalformedError("the offsets are no map")
+    if type(manifest.prepared) is not dict or any(type(name) is not str for name in manifest.prepared):
+        raise MalformedError("what sinks prepared is no map by their names")
     if type(manifest.metrics) is not dict or len(manifest.metrics) > METRICS_MAX:
         raise MalformedError("the metrics are no map of some names")
     if any(type(name) is not str or type(value) is not float for name, value in manifest.metrics.items()):

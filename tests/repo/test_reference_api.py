@@ -28,6 +28,8 @@ CLASSES = (
     journalkit.Checkpoints,
     journalkit.Checkpoint,
     journalkit.Keep,
+    journalkit.FilesSink,
+    journalkit.SqlSink,
 )
 
 # Called by journalkit's own layers; a user has no reason to.
@@ -36,6 +38,7 @@ INTERNAL = {
     "Journal": {"forbid"},
     "Checkpoints": {"forbid"},
     "Checkpoint": {"manifest"},
+    "SqlSink": {"connection", "let_go"},
 }
 
 

@@ -149,7 +149,8 @@ def test_a_job_that_is_terminated_again_and_again_counts_everything_once(tmp_pat
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[0].split()
-        assert process.returncode == 0
+        # Behind its last word it listens no more.
+        assert process.returncode in (0, -signal.SIGTERM)
         reasons.append(said[0])
         if said[0] != "SIGTERM":
             break
