@@ -36,18 +36,18 @@ class Manifests:
         self.learn(entry, manifest)
         return manifest
 
-    def learn(self, entry: CheckpointEntry, manifest: Manifest) -> None:
-        """Note which packs a checkpoint needs, whose manifest was read or written by somebody else."""
+    def learn(self, entry: CheckpointEntry, manifest: Manifest) -> frozenset[str]:
+        """Note which packs a checkpoint needs, by its manifest, and return their keys."""
+        needs = frozenset(manifest.packs())
         with self._guard:
-            self._needs[entry.place] = frozenset(manifest.packs())
+            self._needs[entry.place] = needs
+        return needs
 
     def needs(self, entry: CheckpointEntry) -> Collection[str]:
         """Return the keys of the packs that a checkpoint needs. Raises as `read`."""
         known = self._needs.get(entry.place)
-        if known is None:
-            self.read(entry)
-            known = self._needs[entry.place]
-        return known
+        # Not out of the dictionary: another thread may have forgotten it by now.
+        return known if known is not None else self.learn(entry, self.read(entry))
 
     def forget(self, entries: Iterable[CheckpointEntry]) -> None:
         """Let go of what is known of checkpoints that there are no more."""

@@ -121,6 +121,7 @@ class Saver:
         self._options = options
         self._is_writer = is_writer
         self._one_save = threading.Lock()
+        self._numbers = threading.Lock()
         self._next_save = 1
         self._in_flight: set[Place] = set()
         self._newest: tuple[CheckpointEntry, Manifest] | None = None
@@ -203,13 +204,15 @@ class Saver:
         rule = keep if keep is not None else self._keep
         done = _NOTHING
         while True:
+            # Before the head is read: what has ended by now is in it, and what begins from now on has a higher number.
+            unsettled = self._unsettled()
             head = self._heads.refresh()
             leaving = tuple(rule.leaving(catalogue.newest_first(self._objects, head))) if rule is not None else ()
             due = sweeping.due(head, self._clock, self._trash_period_s)
             if dry_run:
                 # What goes into the trash goes out of it at once if it waits for nothing there.
                 gone = [entry.checkpoint for entry in due] + (list(leaving) if not self._trash_period_s else [])
-                garbage = self._garbage(head, gone)
+                garbage = self._garbage(head, gone, unsettled)
                 return Pruned(leaving, tuple(gone), 0, len(garbage.objects), garbage.size_bytes)
             moved = leaving[: max(0, TRASH_MAX - len(head.trash))]
             if moved:
@@ -218,7 +221,7 @@ class Saver:
             if due:
                 head = sweeping.forget(self._heads, due)
             gone = [entry.checkpoint for entry in due]
-            garbage = self._garbage(head, gone)
+            garbage = self._garbage(head, gone, unsettled)
             sweeping.delete(self._objects, garbage)
             self._manifests.forget(gone)
             left = len(leaving) - len(moved)
@@ -227,10 +230,16 @@ class Saver:
             if not done.remaining or not due:
                 return done
 
-    def _garbage(self, head: Head, gone: Collection[CheckpointEntry]) -> sweeping.Garbage:
+    def _unsettled(self) -> sweeping.Unsettled | None:
+        """Return which saves of this epoch may still be published; None if another handle knows."""
+        with self._numbers:
+            return sweeping.Unsettled(frozenset(self._in_flight), self._next_save) if self._is_writer else None
+
+    def _garbage(
+        self, head: Head, gone: Collection[CheckpointEntry], unsettled: sweeping.Unsettled | None
+    ) -> sweeping.Garbage:
         """Return what only those checkpoints need, and what nobody does."""
-        in_flight = set(self._in_flight) if self._is_writer else None
-        orphans = sweeping.orphans(self._objects, head, self._manifests.needs, gone=gone, in_flight=in_flight)
+        orphans = sweeping.orphans(self._objects, head, self._manifests.needs, gone=gone, unsettled=unsettled)
         by_these = sweeping.left_by(self._objects, head, gone, self._manifests.needs)
         found = {status.key: status for status in (*by_these.objects, *orphans.objects)}
         return sweeping.Garbage(tuple(found.values()))
@@ -267,9 +276,10 @@ class Saver:
             return saved
 
     def _save_on(self, base: tuple[CheckpointEntry, Manifest] | None, write: Write) -> Saved:
-        place = (self._heads.epoch, self._next_save)
-        self._next_save += 1
-        self._in_flight.add(place)
+        with self._numbers:
+            place = (self._heads.epoch, self._next_save)
+            self._next_save += 1
+            self._in_flight.add(place)
         is_settled = True
         try:
             written = write(place, base[1] if base is not None else None)

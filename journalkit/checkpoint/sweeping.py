@@ -32,7 +32,7 @@ from journalkit.checkpoint.heads import HeadWriter
 from journalkit.clock import Clock
 from journalkit.errors import CorruptionError
 from journalkit.format import names
-from journalkit.format.head import CheckpointEntry, Head, TrashEntry
+from journalkit.format.head import NUMBER_MAX, CheckpointEntry, Head, TrashEntry
 from journalkit.objects.interface import PAGE_MAX, Objects, ObjectStatus, ReadableObjects
 
 Needs: TypeAlias = Callable[[CheckpointEntry], Collection[str]]
@@ -51,6 +51,17 @@ class Garbage:
     def size_bytes(self) -> int:
         """How much room they take."""
         return sum(found.size_bytes for found in self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Saves of an epoch at one moment that may still be published: some under way, and all from a number on."""
+
+    in_flight: Collection[tuple[int, int]] = ()
+    next_save: int = NUMBER_MAX + 1
+
+    def __contains__(self, place: tuple[int, int]) -> bool:
+        return place in self.in_flight or place[1] >= self.next_save
 
 
 def due(head: Head, clock: Clock, trash_period_s: float) -> tuple[TrashEntry, ...]:
@@ -105,7 +116,7 @@ def orphans(
     needs: Needs,
     *,
     gone: Collection[CheckpointEntry] = (),
-    in_flight: Collection[tuple[int, int]] | None = None,
+    unsettled: Unsettled | None = None,
 ) -> Garbage:
     """Return what no checkpoint of the head names. Lists the whole place and reads every manifest.
 
@@ -114,8 +125,8 @@ def orphans(
         head: The newest head.
         needs: What a checkpoint needs.
         gone: Checkpoints of the head that don't count: they are about to leave it.
-        in_flight: Saves of the head's epoch that aren't published yet, if the caller is its writer; None if it
-            isn't, and leaves alone what is of that epoch.
+        unsettled: Which saves of the head's epoch weren't settled before the head was read, if the caller is its
+            writer; None if it isn't, and leaves alone what is of that epoch.
 
     Raises as `left_by`.
     """
@@ -126,7 +137,9 @@ def orphans(
         epoch = place[0] if place is not None else names.page_epoch(key)
         if epoch is None or key in needed or epoch > head.epoch:
             return False
-        return epoch < head.epoch or (in_flight is not None and place is not None and place not in in_flight)
+        if epoch < head.epoch:
+            return True
+        return unsettled is not None and place is not None and place not in unsettled
 
     prefixes = (names.PACKS, names.MANIFESTS, names.PAGES)
     listed = chain.from_iterable(_listed(objects, prefix) for prefix in prefixes)

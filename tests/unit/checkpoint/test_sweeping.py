@@ -154,7 +154,7 @@ def test_a_search_for_orphans_leaves_saves_in_flight_alone(job: Job) -> None:
     job.write(3)
     by_others = sweeping.orphans(job.objects, job.writer.head, job.needs)
     assert {names.saved_place(status.key) for status in by_others.objects} == {(1, 2)}
-    by_writer = sweeping.orphans(job.objects, job.writer.head, job.needs, in_flight={(2, 3)})
+    by_writer = sweeping.orphans(job.objects, job.writer.head, job.needs, unsettled=sweeping.Unsettled({(2, 3)}))
     assert {names.saved_place(status.key) for status in by_writer.objects} == {(1, 2), (2, 2)}
 
 
