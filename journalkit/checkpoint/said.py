@@ -36,9 +36,10 @@ def said(
     """
     if offsets is not None and not isinstance(offsets, Mapping):
         raise KeyTypeError(f"offsets={offsets!r:.100} is no mapping")
-    copied = dict(offsets or {})
-    CborCodec().encode([copied, metadata])
-    return Said(copied, metadata, _measured(metrics), _named(name))
+    codec = CborCodec()
+    # A copy to the bottom: what the job counts on with, while a thread saves, is of another moment than its state.
+    own: Any = codec.decode(codec.encode([dict(offsets or {}), metadata]))
+    return Said(own[0], own[1], _measured(metrics), _named(name))
 
 
 def _measured(metrics: Mapping[str, float] | None) -> dict[str, float]:
@@ -46,9 +47,14 @@ def _measured(metrics: Mapping[str, float] | None) -> dict[str, float]:
     for key, value in given.items():
         if not isinstance(key, str) or isinstance(value, bool) or not isinstance(value, int | float):
             raise KeyTypeError(f"metrics={{{key!r}: {value!r:.50}}}: a number by name")
+        if not _is_text(key) or len(key) > NAME_CHARACTERS_MAX:
+            raise KeyValueError(f"metrics={{{key!r:.100}: ...}}: a name has at most {NAME_CHARACTERS_MAX} characters")
     if len(given) > METRICS_MAX:
         raise KeyValueError(f"{len(given)} metrics: {METRICS_MAX} are the most")
-    return {key: float(value) for key, value in given.items()}
+    try:
+        return {key: float(value) for key, value in given.items()}
+    except OverflowError:
+        raise KeyValueError(f"metrics={metrics!r:.100}: a number is too large for a float") from None
 
 
 def _named(name: str | None) -> str:
@@ -56,8 +62,14 @@ def _named(name: str | None) -> str:
         return ""
     if not isinstance(name, str):
         raise KeyTypeError(f"name={name!r:.100} is no str")
-    if not name or len(name) > NAME_CHARACTERS_MAX or name == LATEST or place_of(name) is not None:
+    is_one = 0 < len(name) <= NAME_CHARACTERS_MAX and _is_text(name)
+    if not is_one or name == LATEST or place_of(name) is not None:
         raise KeyValueError(
             f"name={name!r:.100}: 1 to {NAME_CHARACTERS_MAX} characters, and neither {LATEST!r} nor an id"
         )
     return name
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written down: a lone surrogate can't."""
+    return text.isascii() or text.encode("utf-8", "replace").decode("utf-8") == text
