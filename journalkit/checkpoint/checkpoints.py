@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.finder import CheckpointUsage, Finder
+from journalkit.checkpoint.lease import Lease
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
 from journalkit.checkpoint.preemption import SIGNALS, Preemption
@@ -55,6 +56,7 @@ class Checkpoints:
         *,
         mode: str,
         pace: Pace | None,
+        lease: Lease | None,
         opened_at: str,
     ) -> None:
         self.where = objects.where
@@ -64,6 +66,7 @@ class Checkpoints:
         self._finder = finder
         self._saver = saver
         self._pace = pace
+        self._lease = lease
         self._opened_at = opened_at
         self._buffers = Buffers()
         self._saving: Saving | None = None
@@ -343,6 +346,8 @@ class Checkpoints:
             self._refusal = ClosedError(f"{self.where} was closed: open it again")
             lifecycle.unregister(self)
             self._buffers.clear()
+            if self._lease is not None:
+                self._lease.release()
             self._objects.close()
 
     def forbid(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.heads import HeadWriter, newest_head
+from journalkit.checkpoint.lease import TERM_MAX_S, Lease
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.pacing import Pace, When
 from journalkit.checkpoint.retention import Keep
@@ -41,6 +43,8 @@ def open_checkpoints(
     digest: Literal["sha256", "blake3"] | None = None,
     compression: Literal["zstd"] | None = None,
     threads: int | None = None,
+    lease: Duration | None = None,
+    lease_patience: Duration | None = None,
     options: Mapping[str, Any] | None = None,
     fs: FileSystem | None = None,
     clock: Clock | None = None,
@@ -64,6 +68,9 @@ def open_checkpoints(
         digest: What chunks are known by; the quickest that is installed if it isn't given.
         compression: Of chunks; none by default.
         threads: How many compute digests and compress; one for each core by default.
+        lease: In mode "rw": wait until nobody else holds the job's lease, and hold it from then on, so that of
+            several that are started one works and another takes over once that one is silent for so long.
+        lease_patience: How long to wait for it; for as long as it takes by default.
         options: For object storage, what `obstore.store.from_url` takes besides the URL.
         fs: Where a directory lies, for tests.
         clock: Time and chance, for tests.
@@ -74,6 +81,7 @@ def open_checkpoints(
     Raises:
         UsageError: The arguments can't be, the place doesn't enforce conditional writes, holds a store, or takes a
             package that isn't installed.
+        LockedError: Somebody else holds the lease, and patience was up.
         StoreNotFoundError: There are no checkpoints there, and none may be begun.
         CorruptionError: The newest head is damaged.
         UnsupportedFormatError: A later journalkit wrote it. Nothing was touched.
@@ -95,6 +103,8 @@ def open_checkpoints(
             digest=digest,
             compression=compression,
             threads=threads,
+            lease=lease,
+            lease_patience=lease_patience,
         )
     except BaseException:
         objects.close()
@@ -114,6 +124,8 @@ def open_on(
     digest: str | None = None,
     compression: str | None = None,
     threads: int | None = None,
+    lease: Duration | None = None,
+    lease_patience: Duration | None = None,
 ) -> Checkpoints:
     """Open the checkpoints in a place that somebody opened already: as `open_checkpoints`."""
     if mode not in MODES:
@@ -126,8 +138,14 @@ def open_on(
     if not trash_period_s >= 0:
         raise KeyValueError(f"trash_period={trash_period!r}: not before now")
     pace = Pace(when, clock) if when is not None else None
+    held = _leased(objects, clock, lease, lease_patience) if lease is not None and mode == "rw" else None
     manifests = Manifests(objects)
-    heads = _heads(objects, clock, mode, writers, create=create)
+    try:
+        heads = _heads(objects, clock, mode, writers, create=create)
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
     saver = None
     if heads is not None:
         saver = Saver(
@@ -142,7 +160,20 @@ def open_on(
         )
         if mode == "rw":
             saver.sweep_after_the_last()
-    return Checkpoints(objects, clock, Finder(objects, manifests), saver, mode=mode, pace=pace, opened_at=caller())
+    if held is not None:
+        held.keep()
+    finder = Finder(objects, manifests)
+    return Checkpoints(objects, clock, finder, saver, mode=mode, pace=pace, lease=held, opened_at=caller())
+
+
+def _leased(objects: Objects, clock: Clock, term: Duration, patience: Duration | None) -> Lease:
+    """Wait for the lease, and return it."""
+    term_s = seconds(term, "lease")
+    if not 0 < term_s <= TERM_MAX_S:
+        raise KeyValueError(f"lease={term!r}: some time, a day at most")
+    held = Lease(objects, clock, f"{socket.gethostname()} (pid {os.getpid()})", term_s)
+    held.acquire(None if patience is None else seconds(patience, "lease_patience"))
+    return held
 
 
 def _heads(objects: Objects, clock: Clock, mode: str, writers: str, *, create: bool) -> HeadWriter | None:

@@ -108,3 +108,18 @@ def page_epoch(key: str) -> int | None:
     """Return the epoch that wrote a page, None for any other key."""
     match = _PAGE.fullmatch(key)
     return int(match[1]) if match else None
+
+
+LEASES = "lease/"
+_LEASE = re.compile(r"lease/(\d{10})", re.ASCII)
+
+
+def lease_key(number: int) -> str:
+    """Return the object key of a notice about a job's lease."""
+    return f"{LEASES}{number:010d}"
+
+
+def lease_number(key: str) -> int | None:
+    """Return the number in a notice's key, None for any other key."""
+    match = _LEASE.fullmatch(key)
+    return int(match[1]) if match else None
