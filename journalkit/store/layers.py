@@ -155,6 +155,32 @@ class Layers(LayersFields):
             raise unreadable(error) from error
         return ABSENT
 
+    def get_many(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Return the encoded values of those keys, given in order, that are there, all from one moment."""
+        read = self._written(keys)
+        if read is None:
+            return self.freeze().get_many(keys)
+        written, below = read
+        found = below.get_many([key for key in keys if key not in written] if written else keys)
+        found.update((key, value) for key, value in written.items() if value is not None)
+        return found
+
+    def _written(self, keys: list[bytes]) -> tuple[dict[bytes, bytes | None], Frozen] | None:
+        """Return what the active memtable has of those keys, and what lay below it then; None if it changed meanwhile.
+
+        Without a lock, and without freezing what would be merged again: who writes says so before, and how far after.
+        """
+        active = self.active
+        lsn, entries = active.last_lsn, active.entries
+        if not self._is_at_rest(active, lsn):
+            return None
+        written = {key: entries[key] for key in keys if key in entries}
+        below = Frozen(lsn, self.frozen, self.tables)
+        return (written, below) if self._is_at_rest(active, lsn) else None
+
+    def _is_at_rest(self, active: MemTable, lsn: int) -> bool:
+        return self.applying is None and self.active is active and active.last_lsn == lsn
+
     def get_in_memory(self, key: bytes) -> bytes | Absent | Unset | None:
         """`get` without touching a table: UNSET if only they can tell. For who mustn't wait for the disk."""
         value = self.active.entries.get(key, ABSENT)

@@ -139,7 +139,8 @@ class Store(Handle, PointReads, AtomicUpdates):
         return self._freeze().batches(start, stop, reverse=reverse, first_entries=first_entries)
 
     def _encoded_many(self, encoded_keys: list[bytes]) -> dict[bytes, bytes]:
-        return self._freeze().get_many(encoded_keys)
+        self._require_open()
+        return self._layers.get_many(encoded_keys)
 
     def _freeze(self) -> Frozen:
         self._require_open()

@@ -9,6 +9,7 @@ import pytest
 
 import journalkit
 from journalkit.errors import ClosedError, ConflictError
+from journalkit.format.keys import encode_key
 from tests.unit.store.conftest import Bench
 
 KEYS: list[Any] = ["z", b"a", 3, ("t", 1), "absent", "a", "gone"]
@@ -75,3 +76,61 @@ def test_what_is_no_key_is_refused_and_a_closed_store_too(bench: Bench) -> None:
     store.close()
     with pytest.raises(ClosedError):
         store.get_many(["a"])
+
+
+class _Overtaken(list[bytes]):
+    """Keys between which somebody writes."""
+
+    def __init__(self, keys: list[bytes], write: Callable[[], Any]) -> None:
+        super().__init__(keys)
+        self._write = write
+
+    def __iter__(self) -> Any:
+        for at in range(len(self)):
+            if at == 1:
+                self._write()
+            yield self[at]
+
+
+@pytest.mark.parametrize("write", ["put", "view", "compact"])
+def test_keys_are_of_one_moment_whatever_comes_between_them(bench: Bench, write: str) -> None:
+    """Both as they were or both as they are, never one of each; also where they lie may change meanwhile."""
+    store = bench.open(sync="never")
+    store.update([("a", 1), ("b", 1)])
+    layers = store._layers
+    writes: list[int] = []
+
+    def overtake() -> None:
+        if writes:
+            return
+        writes.append(1)
+        store.update([("a", 2), ("b", 2)])
+        if write == "view":
+            store.view().close()
+        elif write == "compact":
+            store.compact()
+
+    found = layers.get_many(_Overtaken([encode_key("a"), encode_key("b")], overtake))
+    assert len(found) == 2
+    assert len(set(found.values())) == 1
+    assert writes == [1]
+
+
+def test_while_a_record_is_applied_nothing_is_read_beside_it(bench: Bench) -> None:
+    """What an interrupt left half applied is finished first."""
+    store = bench.open(sync="never")
+    store.put("a", 1)
+    layers = store._layers
+    layers.applying = (([(encode_key("a"), b"\x02")],), 0, store.lsn)
+    assert store.get_many(["a"]) == {"a": 2}
+    assert layers.applying is None
+
+
+def test_reading_many_freezes_nothing(bench: Bench) -> None:
+    """Each call would leave a memtable behind, and merge the last ones."""
+    store = filled(bench)
+    frozen = store._layers.frozen
+    for number in range(5):
+        store.put("a", number)
+        assert store.get_many(["a", "z", "gone"]) == {"a": number, "z": [1]}
+    assert store._layers.frozen is frozen
