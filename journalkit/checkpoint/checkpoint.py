@@ -117,11 +117,15 @@ class Checkpoint:
         Raises:
             CheckpointNotFoundError, UnsupportedFormatError, ArchiveUnavailableError, StorageError: As `load`.
         """
+        found: list[CorruptionError] = []
         try:
             with self._telling():
-                return self.manifest.verify(progress)
+                found = self.manifest.verify(progress)
+                if found:
+                    raise found[0]  # unless it was deleted meanwhile
         except CorruptionError as error:
-            return [error]
+            return found or [error]
+        return found
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""

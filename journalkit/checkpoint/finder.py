@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from journalkit.checkpoint import catalogue
+from journalkit.checkpoint.catalogue import Place
 from journalkit.checkpoint.checkpoint import Checkpoint, id_of, place_of
 from journalkit.checkpoint.heads import newest_head
 from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.said import LATEST
-from journalkit.errors import CheckpointNotFoundError, CorruptionError, DamagedCheckpointWarning
+from journalkit.errors import (
+    ArchiveUnavailableError,
+    CheckpointNotFoundError,
+    CorruptionError,
+    DamagedCheckpointWarning,
+)
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import ReadableObjects
+from journalkit.runtime.place import callers_level
+
+_LOOKS_MAX: Final = 100
+"""A checkpoint that is deleted while it is looked at has newer ones behind it, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +54,36 @@ class Finder:
         Raises:
             CorruptionError: There are some, and none is sound.
         """
-        head = self._look()
-        if head is None:
-            return
         skipped: list[CorruptionError] = []
+        passed: set[Place] = set()
         is_any = False
-        for entry in catalogue.newest_first(self._objects, head):
-            try:
-                manifest = self._manifests.read(entry)
-                self._check_packs(manifest)
-            except CorruptionError as error:
-                # Deleted since the head was read: no damage, and nothing to be told.
-                if self._is_there(entry):
+        for _ in range(_LOOKS_MAX):
+            head = self._look()
+            if head is None:
+                return
+            for entry in catalogue.newest_first(self._objects, head):
+                if entry.place in passed:
+                    continue
+                try:
+                    manifest = self._manifests.read(entry)
+                    self._manifests.check_packs(manifest)
+                except CorruptionError as error:
+                    if not self._is_there(entry):
+                        # Deleted since the head was read, which is no damage. What is there instead, the head now says.
+                        break
+                    passed.add(entry.place)
                     skipped.append(error)
                     warn(id_of(entry), error)
-                continue
-            is_any = True
-            yield self.made(entry, manifest, skipped=tuple(skipped))
-            skipped = []
-        if skipped and not is_any:
-            raise skipped[0]
+                else:
+                    passed.add(entry.place)
+                    is_any = True
+                    yield self.made(entry, manifest, skipped=tuple(skipped))
+                    skipped = []
+            else:
+                if skipped and not is_any:
+                    raise skipped[0]
+                return
+        raise self._too_slow()
 
     def load_sound(self, load: Callable[[Checkpoint], Any]) -> tuple[Any, Checkpoint] | None:
         """Return what `load` makes of the newest checkpoint that it doesn't find damaged, and that; None if none is.
@@ -70,21 +91,10 @@ class Finder:
         Raises:
             CorruptionError: There are some, and all are damaged.
         """
-        last: CorruptionError | None = None
-        skipped: list[CorruptionError] = []
-        for checkpoint in self.sound():
-            try:
-                state = load(checkpoint)
-            except CorruptionError as error:
-                last = error
-                skipped += [*checkpoint.skipped, error]
-                warn(checkpoint.id, error)
-            else:
-                checkpoint.skipped = (*skipped, *checkpoint.skipped)
-                return state, checkpoint
-        if last is not None:
-            raise last
-        return None
+        for _ in range(_LOOKS_MAX):
+            with contextlib.suppress(CheckpointNotFoundError):  # it was deleted while it was loaded: there are others
+                return self._load_sound(load)
+        raise self._too_slow()
 
     def find(self, which: str) -> Checkpoint:
         """Return a checkpoint by its id, by its name (the newest of that name), or "latest".
@@ -157,20 +167,35 @@ class Finder:
 
     # -- within ---------------------------------------------------------------------------------
 
-    def _check_packs(self, manifest: Manifest) -> None:
-        for key, use in manifest.packs().items():
-            status = self._objects.status(key)
-            if status is None or status.size_bytes != use.pack.pack_bytes:
-                reason = "a pack is missing" if status is None else f"a pack has {status.size_bytes} bytes"
-                raise CorruptionError(
-                    f"{reason}, where there were {use.pack.pack_bytes}",
-                    path=f"{self._objects.where}/{key}",
-                    next_step="load an older checkpoint, which may not need it",
-                )
+    def _load_sound(self, load: Callable[[Checkpoint], Any]) -> tuple[Any, Checkpoint] | None:
+        last: CorruptionError | None = None
+        skipped: list[CorruptionError] = []
+        for checkpoint in self.sound():
+            try:
+                state = load(checkpoint)
+            except CorruptionError as error:
+                last = error
+                skipped += [*checkpoint.skipped, error]
+                warn(checkpoint.id, error)
+            else:
+                checkpoint.skipped = (*skipped, *checkpoint.skipped)
+                return state, checkpoint
+        if last is not None:
+            raise last
+        return None
+
+    def _too_slow(self) -> ArchiveUnavailableError:
+        return ArchiveUnavailableError(
+            f"{self._objects.where}: its checkpoints are deleted before they are read, each time: retry"
+        )
 
     def _is_there(self, entry: CheckpointEntry) -> bool:
+        """Whether a checkpoint that was seen to be damaged is there still; if so, nothing is saved on top of it."""
         head = self._look()
-        return head is not None and catalogue.find(self._objects, head, entry.place) is not None
+        is_there = head is not None and catalogue.find(self._objects, head, entry.place) is not None
+        if is_there:
+            self._manifests.note_damage(entry)
+        return is_there
 
     def _look(self) -> Head | None:
         """Return the newest head, None if there is none."""
@@ -181,4 +206,5 @@ class Finder:
 
 def warn(which: str, error: CorruptionError) -> None:
     """Say that a checkpoint is passed over."""
-    warnings.warn(f"checkpoint {which} is damaged and passed over: {error}", DamagedCheckpointWarning, stacklevel=4)
+    text = f"checkpoint {which} is damaged and passed over: {error}"
+    warnings.warn(text, DamagedCheckpointWarning, stacklevel=callers_level())

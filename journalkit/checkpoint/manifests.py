@@ -18,6 +18,7 @@ class Manifests:
     def __init__(self, objects: ReadableObjects) -> None:
         self._objects = objects
         self._needs: dict[tuple[int, int], frozenset[str]] = {}
+        self._damaged: set[tuple[int, int]] = set()
         self._guard = threading.Lock()
 
     def read(self, entry: CheckpointEntry) -> Manifest:
@@ -35,6 +36,26 @@ class Manifests:
             raise CorruptionError("it is another checkpoint's manifest", path=path, next_step="load an older one")
         self.learn(entry, manifest)
         return manifest
+
+    def check_packs(self, manifest: Manifest) -> None:
+        """Raise CorruptionError unless the packs that it needs are there, in their length: one request for each."""
+        for key, use in manifest.packs().items():
+            status = self._objects.status(key)
+            if status is None or status.size_bytes != use.pack.pack_bytes:
+                reason = "a pack is missing" if status is None else f"a pack has {status.size_bytes} bytes"
+                raise CorruptionError(
+                    f"{reason}, where there were {use.pack.pack_bytes}",
+                    path=f"{self._objects.where}/{key}",
+                    next_step="load an older checkpoint, which may not need it",
+                )
+
+    def note_damage(self, entry: CheckpointEntry) -> None:
+        """Note that a checkpoint is damaged, somewhere."""
+        self._damaged.add(entry.place)
+
+    def is_damaged(self, entry: CheckpointEntry) -> bool:
+        """Whether somebody who asked by this handle saw that it is."""
+        return entry.place in self._damaged
 
     def learn(self, entry: CheckpointEntry, manifest: Manifest) -> frozenset[str]:
         """Note which packs a checkpoint needs, by its manifest, and return their keys."""

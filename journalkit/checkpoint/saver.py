@@ -254,16 +254,18 @@ class Saver:
     # -- within ---------------------------------------------------------------------------------
 
     def _base(self) -> tuple[CheckpointEntry, Manifest] | None:
-        """Return the newest checkpoint whose manifest can be read, to stand on."""
+        """Return the newest checkpoint, to stand on; None if it is damaged: what is taken from it would be, too."""
         newest = next(catalogue.newest_first(self._objects, self._heads.head), None)
-        if newest is None:
+        if newest is None or self._manifests.is_damaged(newest):
             return None
         if self._newest is not None and self._newest[0].place == newest.place:
             return self._newest
         try:
-            return newest, self._manifests.read(newest)
+            manifest = self._manifests.read(newest)
+            self._manifests.check_packs(manifest)
         except CorruptionError:
             return None
+        return newest, manifest
 
     def _published(self, write: Write) -> Saved:
         with self._one_save:

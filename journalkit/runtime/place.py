@@ -62,6 +62,14 @@ def calling_from(line: str) -> Context:
     return context
 
 
+def callers_level() -> int:
+    """Return the `stacklevel` by which a warning of whoever asks is told of the code outside journalkit."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def caller() -> str:
     """Return "file:line" of the code outside journalkit that called."""
     known = _called_from.get()
