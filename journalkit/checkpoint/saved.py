@@ -99,16 +99,19 @@ class SavedFile(_Saved):
         try:
             with suppress(FileNotFoundError):
                 on.unlink(temporary)
-            with closing(on.create(temporary)) as file:
-                for start in range(0, self.size_bytes, _COPY_BYTES):
-                    write_all(file, self._bytes(start, min(start + _COPY_BYTES, self.size_bytes)), start)
-                file.sync()
-            place_file(on, temporary, target)
-        except OSError as error:
-            with suppress(OSError):
-                on.unlink(temporary)
-            if isinstance(error, StorageError):
+            try:
+                with closing(on.create(temporary)) as file:
+                    for start in range(0, self.size_bytes, _COPY_BYTES):
+                        write_all(file, self._bytes(start, min(start + _COPY_BYTES, self.size_bytes)), start)
+                    file.sync()
+                place_file(on, temporary, target)
+            except BaseException:
+                with suppress(OSError):
+                    on.unlink(temporary)
                 raise
+        except StorageError:  # of what it is read from
+            raise
+        except OSError as error:
             raise StorageError(f"{target} can't be written: {error.strerror}", cause=error, path=target) from error
 
 

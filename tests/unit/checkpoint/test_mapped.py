@@ -259,3 +259,27 @@ def test_memory_for_copies_is_used_again_once_nobody_looks_at_it() -> None:
     assert (bytes(kept), bytes(third), id(third.obj)) == (b"irst", b"third", memory)
     large = scratch.copy_of(memoryview(bytes(2 << 20)))
     assert len(large) == 2 << 20
+
+
+def test_handles_say_what_they_are_not(saves: Any, tmp_path: Path) -> None:
+    """An array without dimensions has no length, an empty range reads nothing, a copy that fails leaves nothing."""
+    objects = SimulatedBucket().handle()
+    (tmp_path / "file").write_bytes(bytes(70_000))
+    wide = np.zeros((), "S70000")
+    state = {"w": wide, "b": bytes(70_000), "f": tmp_path / "file"}
+    manifest = saves.opened(objects, saves.save(objects, state))
+    lazy = manifest.load(lazy=True)
+    with pytest.raises(TypeError, match="no dimensions"):
+        len(lazy["w"])
+    assert (lazy["b"][5:5], lazy["f"].read(70_000)) == (b"", b"")
+    assert lazy["w"][()] == wide
+    objects.delete(*manifest.packs())
+    with pytest.raises(CorruptionError, match="missing"):
+        lazy["f"].copy_to(tmp_path / "copy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_digest_that_nobody_knows_is_of_a_later_version() -> None:
+    """It isn't guessed."""
+    with pytest.raises(UnsupportedFormatError, match="upgrade"):
+        chunks.digest_named("sha3")
