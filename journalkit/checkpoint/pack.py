@@ -299,10 +299,26 @@ def in_order(
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         waiting: deque[tuple[_Given, Future[_Made]]] = deque()
         for item in items:
-            waiting.append((item, pool.submit(work, item)))
+            waiting.append((item, _begun(pool, work, item)))
             if len(waiting) >= ahead:
                 given, made = waiting.popleft()
                 yield given, made.result()
         while waiting:
             given, made = waiting.popleft()
             yield given, made.result()
+
+
+def _begun(pool: ThreadPoolExecutor, work: Callable[[_Given], _Made], item: _Given) -> Future[_Made]:
+    """Have a thread of the pool do it; do it here where none can be had: the system has no more, or the program ends.
+
+    A save that is under way when the main program has ended is waited for, and no thread is begun any more then.
+    """
+    try:
+        return pool.submit(work, item)
+    except RuntimeError:
+        done: Future[_Made] = Future()
+        try:
+            done.set_result(work(item))
+        except Exception as error:  # noqa: BLE001 - it is raised in its item's place
+            done.set_exception(error)
+        return done

@@ -12,8 +12,6 @@ import os
 import weakref
 from typing import Protocol
 
-from journalkit.errors import JournalError
-
 _log = logging.getLogger("journalkit.lifecycle")
 
 
@@ -60,7 +58,7 @@ def _at_exit() -> None:
     for handle in list(_open.values()):
         try:
             handle.close()
-        except JournalError as error:
+        except Exception as error:  # noqa: BLE001 - whatever one of them has to say, the others are closed
             _log.warning("a store was not closed properly at exit: %s", error)
 
 
