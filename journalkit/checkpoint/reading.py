@@ -19,11 +19,11 @@ from journalkit.checkpoint import arrays, chunks
 from journalkit.checkpoint.pack import Progress, Where, in_order, places_of
 from journalkit.errors import CorruptionError, UnsupportedFormatError
 from journalkit.format import names
-from journalkit.format.checkpoint import CheckpointManifest, ChunkList, PackEntry
+from journalkit.format.checkpoint import ALIGNMENT, CheckpointManifest, ChunkList, PackEntry
 from journalkit.format.checksum import checksum
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.objects.interface import ReadableObjects
-from journalkit.objects.ranges import read_into
+from journalkit.objects.ranges import read_into, reads_into
 
 _READ_BYTES: Final = 8 << 20
 """How much one request asks for at most: chunks that lie behind one another are read together."""
@@ -117,15 +117,15 @@ class ChunkReader:
 
     def fill(self, work: Sequence[Work], progress: Progress | None = None) -> None:
         """Read spans to where they belong. Raises as `read`."""
-        for _ in self._read(lambda each: self._fill(*each), work, progress):
+        for _ in self._read(lambda each, fetched: self._fill(*each, fetched=fetched), work, progress):
             pass
 
     def damaged(self, work: Sequence[Work], progress: Progress | None = None) -> list[CorruptionError]:
         """Read spans and return what is wrong with them, in their order, by digest too. Raises as `read`."""
 
-        def look(each: Work) -> CorruptionError | None:
+        def look(each: Work, fetched: memoryview | None) -> CorruptionError | None:
             try:
-                self._fill(*each, by_digest=True)
+                self._fill(*each, by_digest=True, fetched=fetched)
             except CorruptionError as error:
                 return error
             return None
@@ -133,16 +133,35 @@ class ChunkReader:
         return [error for error in self._read(look, work, progress) if error is not None]
 
     def _read(
-        self, read: Callable[[Work], _Found], work: Sequence[Work], progress: Progress | None
+        self, read: Callable[[Work, memoryview | None], _Found], work: Sequence[Work], progress: Progress | None
     ) -> Iterator[_Found]:
+        """Yield what `read` makes of each span, and of its bytes if they came with others'."""
         total = sum(span.length for span, _, _ in work)
         done = 0
         threads = self._threads if len(work) > 1 else 0
-        for (span, _, _), found in in_order(read, work, threads, 2 * self._threads):
-            done += span.length
-            if progress is not None:
-                progress(done, total)
-            yield found
+        groups = [[each] for each in work] if reads_into(self._objects) else list(_grouped(work))
+        for group, found in in_order(lambda group: self._read_group(read, group), groups, threads, 2 * self._threads):
+            for (span, _, _), one in zip(group, found, strict=True):
+                done += span.length
+                if progress is not None:
+                    progress(done, total)
+                yield one
+
+    def _read_group(self, read: Callable[[Work, memoryview | None], _Found], group: Sequence[Work]) -> list[_Found]:
+        """Read spans that lie side by side in one request: many arrays are small, and each request takes its time."""
+        first, last = group[0][0].where, group[-1][0]
+        data = None
+        if len(group) > 1:
+            key = names.pack_key(first.pack.epoch, first.pack.save, first.pack.part)
+            end = last.where.offset_bytes + last.stored_bytes
+            data = self._objects.get(key, start=first.offset_bytes, length=end - first.offset_bytes)
+        if data is None:
+            return [read(each, None) for each in group]
+        view = memoryview(data)
+        starts = [each[0].where.offset_bytes - first.offset_bytes for each in group]
+        return [
+            read(each, view[start : start + each[0].stored_bytes]) for start, each in zip(starts, group, strict=True)
+        ]
 
     def one_piece(self, index: int) -> tuple[PackEntry, int] | None:
         """Return the pack and the offset at which a list's bytes lie as they are, None if they don't."""
@@ -161,14 +180,26 @@ class ChunkReader:
         """Return where a pack is, for messages."""
         return f"{self._objects.where}/{names.pack_key(pack.epoch, pack.save, pack.part)}"
 
-    def _fill(self, span: Span, target: memoryview | None, words: str, *, by_digest: bool = False) -> None:
+    def _fill(
+        self,
+        span: Span,
+        target: memoryview | None,
+        words: str,
+        *,
+        by_digest: bool = False,
+        fetched: memoryview | None = None,
+    ) -> None:
         """Read a span to where it belongs, and check it: by the CRC32C, which costs next to nothing, or by both."""
         where = span.where
         key = names.pack_key(where.pack.epoch, where.pack.save, where.pack.part)
         is_plain = all(each.stored_bytes == each.length for each, _ in span.found)
         into = arrays.empty(span.length) if target is None else target[span.target : span.target + span.length]
         given = into if is_plain else arrays.empty(span.stored_bytes)
-        got = read_into(self._objects, key, where.offset_bytes, given)
+        if fetched is None:
+            got = read_into(self._objects, key, where.offset_bytes, given)
+        else:
+            got = len(fetched)
+            given[:got] = fetched
         if got is None:
             raise self._corruption(f"the pack that has {words} is missing", where, None)
         at = put = 0
@@ -209,6 +240,29 @@ class ChunkReader:
                 found.append((where, digest))
             at += where.length
         return list(_joined(found)), first
+
+
+def _grouped(work: Sequence[Work]) -> Iterator[list[Work]]:
+    """Yield spans in groups that lie side by side in one pack, but for what aligns them, and aren't too long."""
+    group: list[Work] = []
+    begun = end = 0
+    for each in work:
+        span = each[0]
+        start = span.where.offset_bytes
+        stop = start + span.stored_bytes
+        if group and (
+            span.where.pack != group[-1][0].where.pack
+            or not end <= start < end + ALIGNMENT
+            or stop - begun > _READ_BYTES
+        ):
+            yield group
+            group = []
+        if not group:
+            begun = start
+        group.append(each)
+        end = stop
+    if group:
+        yield group
 
 
 def _joined(found: Iterator[tuple[Where, bytes]] | list[tuple[Where, bytes]]) -> Iterator[Span]:

@@ -34,6 +34,11 @@ class MappableObjects(Protocol):
         ...
 
 
+def reads_into(objects: ReadableObjects) -> bool:
+    """Whether reading a range costs no request, and no copy."""
+    return hasattr(objects, "read_into")
+
+
 def read_into(objects: ReadableObjects, key: str, start: int, target: memoryview) -> int | None:
     """Fill memory with an object's bytes from an offset; return how many there were, None if there is no object.
 

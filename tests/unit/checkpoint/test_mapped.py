@@ -283,3 +283,26 @@ def test_a_digest_that_nobody_knows_is_of_a_later_version() -> None:
     """It isn't guessed."""
     with pytest.raises(UnsupportedFormatError, match="upgrade"):
         chunks.digest_named("sha3")
+
+
+def test_small_arrays_that_lie_side_by_side_are_read_together(saves: Any) -> None:
+    """A request of object storage takes its time, however little it brings."""
+    for options in (SaveOptions("sha256", threads=0), SaveOptions("sha256", "zstd", threads=0)):
+        bucket = SimulatedBucket()
+        objects = bucket.handle()
+        state = {f"w{n}": np.arange(n * 100, n * 100 + 10_001 + n) for n in range(150)}
+        manifest = saves.opened(objects, saves.save(objects, state, options=options))
+        before = bucket.operation_count
+        assert saves.same(manifest.load(), state)
+        assert bucket.operation_count - before <= 3
+        assert manifest.verify() == []
+        [key] = manifest.packs()
+        whole = bytearray(objects.get(key) or b"")
+        whole[len(whole) // 2] ^= 1
+        objects.put(key, (bytes(whole[:-1]),))
+        found = [str(error) for error in manifest.verify()]
+        assert len(found) == 3
+        assert "state['w149']" in found[-1]
+        objects.delete(key)
+        with pytest.raises(CorruptionError, match="missing"):
+            manifest.load()
