@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from journalkit.checkpoint import arrays
 from journalkit.checkpoint.reading import ChunkReader
+from journalkit.checkpoint.tree import Kept
 from journalkit.errors import KeyTypeError, StorageError
 from journalkit.format import names
 from journalkit.format.nodes import ArrayNode, BytesNode, Chunked, Content, FileNode, TensorNode, content_of
@@ -23,7 +24,7 @@ from journalkit.fs.posix import PosixFileSystem
 _COPY_BYTES: Final = 8 << 20
 
 
-class _Saved:
+class _Saved(Kept):
     """Long bytes of a checkpoint, or short ones that are in the tree."""
 
     def __init__(self, reader: ChunkReader, content: Content, words: str) -> None:
@@ -60,6 +61,10 @@ class SavedBytes(_Saved):
             return self[:][part]
         return bytes(self._bytes(start, stop))
 
+    def kept(self) -> Any:
+        """Return all of it, for a save."""
+        return self.read()
+
     def read(self) -> bytes | bytearray | memoryview:
         """Return all of it, as it was saved. Raises as `ChunkReader.read`."""
         data = self._bytes(0, self.size_bytes)
@@ -73,10 +78,14 @@ class SavedFile(_Saved):
 
     def __init__(self, reader: ChunkReader, node: FileNode, words: str) -> None:
         super().__init__(reader, node.content, words)
-        self.name = node.name
+        self.name = self.file_name = node.name
 
     def __repr__(self) -> str:
         return f"<{self._words}: file {self.name!r} of {self.size_bytes} bytes, saved>"
+
+    def kept(self) -> Any:
+        """Return what is in it, for a save."""
+        return self.read()
 
     def read(self, start: int = 0, count: int | None = None) -> bytes:
         """Return what is in it, or a range of that. Raises as `ChunkReader.read`."""
@@ -162,6 +171,10 @@ class SavedArray(_Saved):
     def read(self) -> Any:
         """Return all of it: an array, or a tensor on the CPU. Raises as `ChunkReader.read`."""
         return made_of(self._node, self._bytes(0, self.size_bytes))
+
+    def kept(self) -> Any:
+        """Return all of it, for a save."""
+        return self.read()
 
     def _rows(self, start: int, stop: int) -> Any:
         row_bytes = prod(self.shape[1:]) * arrays.item_bytes(self._node)

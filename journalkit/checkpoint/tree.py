@@ -35,6 +35,16 @@ Steps = tuple[Any, ...]
 """The keys and numbers by which something in a tree is reached."""
 
 
+class Kept:
+    """What a load gives in the place of long bytes or a file: a state that holds it can be saved again."""
+
+    file_name: str | None = None
+
+    def kept(self) -> Any:
+        """Return what it stands for: for a file, what is in it."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """Long bytes of a state: an array's, which change in place, or others.
@@ -106,6 +116,8 @@ def capture(
 
     Raises:
         UsageError: Something in it can't be preserved, and where; or a file can't be read.
+        CorruptionError, ArchiveUnavailableError, StorageError: It holds what another checkpoint has, which can't
+            be read.
 
     Complexity:
         O(number of values), and a copy of the long bytes if one is asked for.
@@ -157,6 +169,11 @@ class _Capture:
             except arrays.RefusedError as refused:
                 raise KeyTypeError(f"{place(steps)} {refused}") from None
             return make(self._content(view, holder, steps, is_array=True))
+        if isinstance(value, Kept):
+            found = value.kept()
+            if value.file_name is None:
+                return self.node(found, steps, depth)
+            return FileNode(value.file_name, self._content(memoryview(found), found, steps, is_ours=True))
         if isinstance(value, os.PathLike):
             return self._file(os.fspath(value), steps)
         self._refuse_unstorable(value, steps)

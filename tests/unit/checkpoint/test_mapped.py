@@ -15,7 +15,7 @@ from journalkit.checkpoint import arrays, chunks
 from journalkit.checkpoint.loading import Manifest, read_manifest
 from journalkit.checkpoint.pack import Scratch, in_order
 from journalkit.checkpoint.saving import SaveOptions, write_checkpoint
-from journalkit.checkpoint.tree import capture
+from journalkit.checkpoint.tree import Kept, capture
 from journalkit.errors import CorruptionError, UnsupportedFormatError, UsageError
 from journalkit.format import compression
 from journalkit.format.checkpoint import PackEntry
@@ -306,3 +306,22 @@ def test_small_arrays_that_lie_side_by_side_are_read_together(saves: Any) -> Non
         objects.delete(key)
         with pytest.raises(CorruptionError, match="missing"):
             manifest.load()
+
+
+def test_what_was_loaded_can_be_saved_again(saves: Any, tmp_path: Path) -> None:
+    """Handles and files too: a job loads its state, goes on, and saves it."""
+    objects = SimulatedBucket().handle()
+    (tmp_path / "model.bin").write_bytes(b"weights" * 20_000)
+    (tmp_path / "short").write_bytes(b"few")
+    state = {"w": saves.rows(20), "b": bytearray(70_000), "s": np.float32(1), "f": [tmp_path / "model.bin"]}
+    first = saves.opened(objects, saves.save(objects, {**state, "g": tmp_path / "short"}))
+    for lazy in (False, True):
+        second = saves.save(objects, first.load(lazy=lazy), 2 + lazy, on=[first])
+        assert second.chunks_new == 0
+        found = saves.opened(objects, second).load()
+        assert (found.pop("g").read(), found["f"][0].name, found.pop("f")[0].read()) == (
+            b"few", "model.bin", b"weights" * 20_000,
+        )  # fmt: skip
+        assert saves.same(found, {name: state[name] for name in "wbs"})
+    with pytest.raises(NotImplementedError):
+        Kept().kept()
