@@ -1,12 +1,14 @@
-"""One save in a thread of its own, while the job goes on."""
+"""One save in a thread of its own, while the job goes on, and never two at a time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.pack import Progress
+from journalkit.errors import UsageError
 
 
 class Saving:
@@ -45,6 +47,11 @@ class Saving:
             raise self._error
         return self._checkpoint
 
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody knows how it ended."""
+        return self._is_told
+
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for its end and return whether it came."""
         self._thread.join(timeout_s)
@@ -62,3 +69,60 @@ class Saving:
 
     def _note(self, done_bytes: int, total_bytes: int) -> None:
         self._done_bytes, self._total_bytes = done_bytes, total_bytes
+
+
+class OneAtATime:
+    """The saves of a handle, by whatever threads: one after the other, and what fails unseen is told to the next."""
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+        self._whose = 0
+        self._guard = threading.RLock()
+        self._under_way: Saving | None = None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other save is under way, and keep others from beginning one meanwhile.
+
+        Raises:
+            UsageError: This very thread is saving, and has called this by way of a callback or a signal's handler.
+            JournalError: What an earlier one failed with, if nobody has been told yet.
+        """
+        mine = threading.get_ident()
+        if self._whose == mine and self._one.locked():
+            raise UsageError(
+                "this thread is saving, and this was called from within (a progress callback, a signal's handler): "
+                "note it there, and call it once the save has returned"
+            )
+        with self._one:
+            try:
+                self._whose = mine
+                self.wait()
+                yield
+            finally:
+                self._whose = 0
+
+    def begin(self, save: Callable[[Progress], Checkpoint]) -> Saving:
+        """Begin a save in a thread, in one's turn."""
+        saving = Saving(save)
+        with self._guard:
+            self._under_way = saving
+        return saving
+
+    def end(self) -> None:
+        """Wait until none is under way, in no thread. Raises as `turn`."""
+        with self.turn():
+            pass
+
+    def wait(self, timeout_s: float | None = None) -> Checkpoint | None:
+        """Wait for the one that is under way; as `Checkpoints.wait`."""
+        saving = self._under_way
+        if saving is None or not saving.join(timeout_s):
+            return None
+        with self._guard:
+            try:
+                return saving.told()
+            finally:
+                # Another thread may have begun the next one. And whoever is interrupted here hasn't been told.
+                if saving.is_told and self._under_way is saving:
+                    self._under_way = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
-from journalkit.checkpoint.background import Saving
+from journalkit.checkpoint.background import OneAtATime, Saving
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.finder import CheckpointUsage, Finder
 from journalkit.checkpoint.lease import Lease
@@ -69,7 +69,7 @@ class Checkpoints:
         self._lease = lease
         self._opened_at = opened_at
         self._buffers = Buffers()
-        self._saving: Saving | None = None
+        self._saves = OneAtATime()
         self._outputs = Outputs()
         self._preemption: Preemption | None = None
         self._refusal: JournalError | None = None
@@ -121,12 +121,13 @@ class Checkpoints:
             O(bytes of the state) to find what changed; what changed is written.
         """
         saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
-        self.wait()
-        begun_s = self._clock.monotonic_s()
-        captured = capture(state, copy=False)
-        saved = self._outputs.around(sinks, lambda kept: saver.save(captured, replace(words, prepared=kept), progress))
-        if self._pace is not None:
-            self._pace.saved(self._clock.monotonic_s() - begun_s)
+        with self._turn() as begun_s:
+            captured = capture(state, copy=False)
+            saved = self._outputs.around(
+                sinks, lambda kept: saver.save(captured, replace(words, prepared=kept), progress)
+            )
+            if self._pace is not None:
+                self._pace.saved(self._clock.monotonic_s() - begun_s)
         return self._finder.made(saved.entry, saved.manifest)
 
     def save_async(
@@ -153,20 +154,20 @@ class Checkpoints:
         """
         saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
         begun_s = self._clock.monotonic_s()
-        self.wait()
-        captured = capture(state, copy=True, buffers=self._buffers)
+        with self._turn():
+            captured = capture(state, copy=True, buffers=self._buffers)
 
-        def save(progress: Progress) -> Checkpoint:
-            try:
-                saved = saver.save(captured, words, progress)
-                return self._finder.made(saved.entry, saved.manifest)
-            finally:
-                captured.release()
+            def save(progress: Progress) -> Checkpoint:
+                try:
+                    saved = saver.save(captured, words, progress)
+                    return self._finder.made(saved.entry, saved.manifest)
+                finally:
+                    captured.release()
 
-        self._saving = Saving(save)
-        if self._pace is not None:
-            self._pace.saved(self._clock.monotonic_s() - begun_s)
-        return self._saving
+            saving = self._saves.begin(save)
+            if self._pace is not None:
+                self._pace.saved(self._clock.monotonic_s() - begun_s)
+        return saving
 
     def copy_from(
         self, checkpoint: Checkpoint, *, name: str | None = None, progress: Progress | None = None
@@ -188,8 +189,8 @@ class Checkpoints:
         """
         saver = self._require_writer()
         named = said(None, None, None, name).name if name is not None else checkpoint.name
-        self.wait()
-        saved = saver.copy(checkpoint.manifest, named, progress)
+        with self._turn():
+            saved = saver.copy(checkpoint.manifest, named, progress)
         return self._finder.made(saved.entry, saved.manifest)
 
     def wait(self, timeout_s: float | None = None) -> Checkpoint | None:
@@ -198,13 +199,7 @@ class Checkpoints:
         Raises:
             JournalError: What it failed with, if nobody has been told yet.
         """
-        saving = self._saving
-        if saving is None:
-            return None
-        if not saving.join(timeout_s):
-            return None
-        self._saving = None
-        return saving.told()
+        return self._saves.wait(timeout_s)
 
     def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:
         """Count steps and bytes of input that were done, and return whether to save now, by `when`.
@@ -340,10 +335,10 @@ class Checkpoints:
         """
         if self._refusal is not None:
             return
+        self._refusal = ClosedError(f"{self.where} was closed: open it again")
         try:
-            self.wait()
+            self._saves.end()
         finally:
-            self._refusal = ClosedError(f"{self.where} was closed: open it again")
             lifecycle.unregister(self)
             self._buffers.clear()
             if self._lease is not None:
@@ -379,6 +374,12 @@ class Checkpoints:
     def _found(self) -> Finder:
         self._require_open()
         return self._finder
+
+    @contextmanager
+    def _turn(self) -> Iterator[float]:
+        with self._saves.turn():
+            self._require_open()  # it may have been closed while this one waited
+            yield self._clock.monotonic_s()
 
     def _require_open(self) -> None:
         if self._refusal is not None:
