@@ -45,6 +45,7 @@ from journalkit.format.nodes import (
 )
 from journalkit.format.tree import decode_tree
 from journalkit.objects.interface import ReadableObjects
+from journalkit.objects.ranges import distrust
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def read_manifest(objects: ReadableObjects, key: str, digest: bytes | None = Non
     """
     path = f"{objects.where}/{key}"
     data = objects.get(key, length=MANIFEST_BYTES_MAX + 1)
+    if data is not None and digest not in (None, hashlib.sha256(data).digest()) and distrust(objects, key):
+        data = objects.get(key, length=MANIFEST_BYTES_MAX + 1)
     if data is None:
         raise CorruptionError("a checkpoint's manifest is missing", path=path, next_step=STEP)
     if digest is not None and hashlib.sha256(data).digest() != digest:

@@ -21,9 +21,12 @@ from journalkit.errors import KeyTypeError, KeyValueError, StoreNotFoundError, U
 from journalkit.format import names
 from journalkit.format.head import WRITERS
 from journalkit.fs.interface import FileSystem
+from journalkit.fs.posix import PosixFileSystem, real_path
+from journalkit.objects.directory import DirectoryObjects
 from journalkit.objects.interface import Objects
 from journalkit.objects.places import open_objects
 from journalkit.objects.probe import require_several_writers
+from journalkit.objects.tiered import TieredObjects, copy_name
 from journalkit.options import Duration, seconds
 from journalkit.runtime.place import caller
 
@@ -45,6 +48,7 @@ def open_checkpoints(
     threads: int | None = None,
     lease: Duration | None = None,
     lease_patience: Duration | None = None,
+    local: str | os.PathLike[str] | None = None,
     options: Mapping[str, Any] | None = None,
     fs: FileSystem | None = None,
     clock: Clock | None = None,
@@ -71,6 +75,8 @@ def open_checkpoints(
         lease: In mode "rw": wait until nobody else holds the job's lease, and hold it from then on, so that of
             several that are started one works and another takes over once that one is silent for so long.
         lease_patience: How long to wait for it; for as long as it takes by default.
+        local: A directory on a fast disk of this node, where saves are copied to and loads read from first. What it
+            fails at is nobody's trouble but a slower load's; what is damaged in it is read from `where`.
         options: For object storage, what `obstore.store.from_url` takes besides the URL.
         fs: Where a directory lies, for tests.
         clock: Time and chance, for tests.
@@ -90,6 +96,8 @@ def open_checkpoints(
     """
     using = clock if clock is not None else SystemClock()
     objects = open_objects(where, fs=fs, clock=using, options=options)
+    if local is not None:
+        objects = _with_copies(objects, local, using, mode)
     try:
         return open_on(
             objects,
@@ -164,6 +172,18 @@ def open_on(
         held.keep()
     finder = Finder(objects, manifests)
     return Checkpoints(objects, clock, finder, saver, mode=mode, pace=pace, lease=held, opened_at=caller())
+
+
+def _with_copies(main: Objects, local: str | os.PathLike[str], clock: Clock, mode: str) -> Objects:
+    """Return the place with copies of its data beside it."""
+    directory = os.path.join(os.fspath(local), copy_name(main.where))
+    if "://" in directory:
+        raise KeyValueError(f"local={local!r} is no directory of this machine")
+    copies = DirectoryObjects(real_path(directory), PosixFileSystem(), clock=clock)
+    tiered = TieredObjects(main, copies, (names.PACKS, names.MANIFESTS))
+    if mode == "rw":
+        tiered.remove_what_is_gone()
+    return tiered
 
 
 def _leased(objects: Objects, clock: Clock, term: Duration, patience: Duration | None) -> Lease:

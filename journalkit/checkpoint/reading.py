@@ -23,7 +23,7 @@ from journalkit.format.checkpoint import ALIGNMENT, CheckpointManifest, ChunkLis
 from journalkit.format.checksum import checksum
 from journalkit.format.malformed import MalformedError, NewerFormatError
 from journalkit.objects.interface import ReadableObjects
-from journalkit.objects.ranges import read_into, reads_into
+from journalkit.objects.ranges import distrust, read_into, reads_into
 
 _READ_BYTES: Final = 8 << 20
 """How much one request asks for at most: chunks that lie behind one another are read together."""
@@ -189,7 +189,19 @@ class ChunkReader:
         by_digest: bool = False,
         fetched: memoryview | None = None,
     ) -> None:
-        """Read a span to where it belongs, and check it: by the CRC32C, which costs next to nothing, or by both."""
+        """Read a span to where it belongs; if a copy of it is damaged, from the place that counts."""
+        try:
+            self._fill_once(span, target, words, by_digest=by_digest, fetched=fetched)
+        except CorruptionError:
+            pack = span.where.pack
+            if not distrust(self._objects, names.pack_key(pack.epoch, pack.save, pack.part)):
+                raise
+            self._fill_once(span, target, words, by_digest=by_digest, fetched=None)
+
+    def _fill_once(
+        self, span: Span, target: memoryview | None, words: str, *, by_digest: bool, fetched: memoryview | None
+    ) -> None:
+        """Read a span, and check it: by the CRC32C, which costs next to nothing, or by both."""
         where = span.where
         key = names.pack_key(where.pack.epoch, where.pack.save, where.pack.part)
         is_plain = all(each.stored_bytes == each.length for each, _ in span.found)

@@ -1,4 +1,4 @@
-"""Ranges of objects, read to where they are wanted, or mapped: what a directory can do better than a get.
+"""Ranges of objects, read to where they are wanted, or mapped: what some places can do better than a get.
 
 Whoever has objects of any kind asks here; those that can't are read by `get`.
 """
@@ -37,6 +37,20 @@ class MappableObjects(Protocol):
 def reads_into(objects: ReadableObjects) -> bool:
     """Whether reading a range costs no request, and no copy."""
     return hasattr(objects, "read_into")
+
+
+class CopiedObjects(Protocol):
+    """What objects can do besides, if they are read from copies."""
+
+    def distrust(self, key: str) -> bool:
+        """Remove the copy of an object that isn't what was saved; return whether there was one."""
+        ...
+
+
+def distrust(objects: ReadableObjects, key: str) -> bool:
+    """Say that what was read isn't what was saved; return whether reading again may help."""
+    tell: Callable[[str], bool] | None = getattr(objects, "distrust", None)
+    return tell is not None and tell(key)
 
 
 def read_into(objects: ReadableObjects, key: str, start: int, target: memoryview) -> int | None:
