@@ -1,6 +1,12 @@
-"""Checkpoints of a job: which there are, who may add one, and what lies behind them.
+"""A job's checkpoints, on `journalkit.objects`. From below:
 
-`heads` publishes: who writes, in which epoch, on top of what. `catalogue` is
-what a head says of any number of checkpoints. Both stand on
-`journalkit.objects`, and know neither states nor chunks.
+    heads catalogue documents          which there are, and who may say so
+    chunks tree arrays pack saving     a state becomes chunks in a pack, and a manifest
+    reading saved loading manifests    and comes back, whole or in part
+    retention pacing                   what to keep, when to save: pure
+    sweeping needed                    what nobody needs, and its end
+    saver finder                       the writer: save, publish, sweep; and what finds and checks
+    sinks sink_files sink_sql          outputs that appear with a checkpoint
+    lease preemption                   who runs the job, and for how long still
+    checkpoints checkpoint background  what a program holds; made by open
 """
