@@ -1,4 +1,6 @@
-"""A job's checkpoints, on `journalkit.objects`. From below:
+"""A job's checkpoints, on `journalkit.objects`.
+
+From below:
 
     heads catalogue documents          which there are, and who may say so
     chunks tree arrays pack saving     a state becomes chunks in a pack, and a manifest
@@ -9,4 +11,6 @@
     sinks sink_files sink_sql          outputs that appear with a checkpoint
     lease preemption                   who runs the job, and for how long still
     checkpoints checkpoint background  what a program holds; made by open
+
+What is above uses what is below it, never the other way round.
 """
