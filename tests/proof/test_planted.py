@@ -91,7 +91,7 @@ def test_units_hold_every_bug_once() -> None:
     """In groups, and each by its name for who wants to see it again."""
     dealt = [name for unit in planted.units("ci", 1) for name in unit.arguments["bugs"]]
     assert sorted(dealt) == sorted(planted.mutants())
-    assert all(planted.unit_named(name) for name in dealt)
+    assert planted.unit_named(dealt[0]) == Unit(dealt[0], {"bugs": [dealt[0]]})
     assert planted.unit_named("another") is None
 
 
