@@ -164,6 +164,11 @@ class _Telling:
             raise CheckpointNotFoundError(f"checkpoint {mine.id} of {mine._where} was deleted: load another") from error
 
 
+def are_one(first: Checkpoint, second: Checkpoint) -> bool:
+    """Whether both are the same checkpoint of the same place, whatever that is called."""
+    return first._entry == second._entry
+
+
 def id_of(entry: CheckpointEntry) -> str:
     """Return what a checkpoint is known by."""
     return f"{entry.epoch}.{entry.save}"

@@ -297,8 +297,7 @@ class Checkpoints:
             FencedError, ConflictError, ArchiveUnavailableError, StorageError: As `save`.
         """
         saver = self._require_saver()
-        found = [each if isinstance(each, Checkpoint) else self.get(each) for each in which]
-        saver.trash([(each.epoch, each.save) for each in found])
+        saver.trash([self._finder.placed(each) for each in which])
 
     def prune(self, keep: Keep | None = None, *, dry_run: bool = False) -> Pruned:
         """Let go what `keep` doesn't want, and delete everything that nobody needs any more.

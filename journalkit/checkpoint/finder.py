@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from journalkit.checkpoint import catalogue
 from journalkit.checkpoint.catalogue import Place
-from journalkit.checkpoint.checkpoint import Checkpoint, id_of, place_of
+from journalkit.checkpoint.checkpoint import Checkpoint, are_one, id_of, place_of
 from journalkit.checkpoint.heads import newest_head
 from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.manifests import Manifests
@@ -21,6 +21,7 @@ from journalkit.errors import (
     CheckpointNotFoundError,
     CorruptionError,
     DamagedCheckpointWarning,
+    KeyTypeError,
 )
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import ReadableObjects
@@ -102,6 +103,8 @@ class Finder:
         Raises:
             CheckpointNotFoundError: There is none.
         """
+        if not isinstance(which, str):
+            raise KeyTypeError(f"{which!r:.100} is no checkpoint's id or name: a str")
         if which == LATEST:
             for checkpoint in self.sound():
                 return checkpoint
@@ -118,6 +121,13 @@ class Finder:
                 return self.made(entry)
         kind = "of that id" if place is not None else "of that name"
         raise CheckpointNotFoundError(f"{self._objects.where} has no checkpoint {which!r}: none {kind}")
+
+    def placed(self, which: Checkpoint | str) -> Place:
+        """Return the epoch and save of a checkpoint that is asked for by itself, or as `find`; raises as that."""
+        found = self.find(which.id if isinstance(which, Checkpoint) else which)
+        if isinstance(which, Checkpoint) and not are_one(found, which):
+            raise CheckpointNotFoundError(f"{which!r} is none of {self._objects.where}, which has another of that id")
+        return found.epoch, found.save
 
     def newest_first(self) -> Iterator[Checkpoint]:
         """Yield all, as they are now; pages of a hundred are read as one gets there."""

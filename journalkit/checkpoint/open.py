@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from journalkit.checkpoint.checkpoints import Checkpoints
+from journalkit.checkpoint.chunks import BLAKE3, SHA256, compressor, digest_named
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.heads import HeadWriter, newest_head
 from journalkit.checkpoint.lease import TERM_MAX_S, Lease
@@ -17,7 +18,7 @@ from journalkit.checkpoint.retention import Keep
 from journalkit.checkpoint.saver import Saver
 from journalkit.checkpoint.saving import SaveOptions
 from journalkit.clock import Clock, SystemClock
-from journalkit.errors import KeyTypeError, KeyValueError, StoreNotFoundError, UsageError
+from journalkit.errors import KeyTypeError, KeyValueError, StoreNotFoundError, UnsupportedFormatError, UsageError
 from journalkit.format import names
 from journalkit.format.head import WRITERS
 from journalkit.fs.interface import FileSystem
@@ -145,6 +146,7 @@ def open_on(
     trash_period_s = seconds(trash_period, "trash_period")
     if not trash_period_s >= 0:
         raise KeyValueError(f"trash_period={trash_period!r}: not before now")
+    _check_writing(digest, compression, threads)
     pace = Pace(when, clock) if when is not None else None
     held = _leased(objects, clock, lease, lease_patience) if lease is not None and mode == "rw" else None
     manifests = Manifests(objects)
@@ -213,6 +215,23 @@ def _heads(objects: Objects, clock: Clock, mode: str, writers: str, *, create: b
     if writers == "several":
         require_several_writers(objects, clock)
     return HeadWriter.begin(objects, clock, writers=writers)
+
+
+def _check_writing(digest: str | None, compression: str | None, threads: int | None) -> None:
+    """Refuse now what would be refused by the first save, when the job has run for hours. Raises UsageError."""
+    if digest is not None:
+        if digest not in (SHA256, BLAKE3):
+            raise KeyValueError(f"digest={digest!r:.50}: it is {SHA256} or {BLAKE3}")
+        try:
+            digest_named(digest)
+        except UnsupportedFormatError as error:
+            raise KeyValueError(f"digest={digest!r}: {error}") from None
+    if compression is not None:
+        compressor(compression)
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise KeyTypeError(f"threads={threads!r} is not a whole number")
+    if threads is not None and threads < 0:
+        raise KeyValueError(f"threads={threads!r}: none at least")
 
 
 def _nothing_at(objects: Objects) -> StoreNotFoundError:

@@ -117,7 +117,11 @@ class Preemption:
         if self._numbers and threading.current_thread() is not threading.main_thread():
             raise UsageError("signals are taken in the main thread: enter on_preemption there")
         for number in self._numbers:
-            self._before[number] = signal.signal(number, self._note)
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except (OSError, ValueError) as error:
+                self.__exit__(None, None, None)
+                raise KeyValueError(f"{signal.Signals(number).name} can't be handled by anybody: {error}") from None
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -340,7 +340,11 @@ class Saver:
         """Return what a save lets go: by those in the head, and by all of them whenever a page was written."""
         if self._keep is None:
             return []
-        entries = catalogue.newest_first(self._objects, head) if is_all else reversed(head.checkpoints)
+        entries: Iterable[CheckpointEntry] = reversed(head.checkpoints)
+        if is_all:
+            # A page that can't be read keeps nobody from saving: its checkpoints stay, and a prune says why.
+            with contextlib.suppress(CorruptionError):
+                entries = tuple(catalogue.newest_first(self._objects, head))
         most = min(PAGE_ENTRIES if is_all else LEAVING_MAX, max(0, TRASH_MAX - len(head.trash)))
         return [entry.place for entry in self._keep.leaving(entries)[:most]]
 

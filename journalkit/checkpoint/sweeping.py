@@ -22,6 +22,7 @@ No clock decides about anything but how long the trash waits.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -66,6 +67,8 @@ class Unsettled:
 
 def due(head: Head, clock: Clock, trash_period_s: float) -> tuple[TrashEntry, ...]:
     """Return what has lain in the trash for long enough."""
+    if math.isinf(trash_period_s):
+        return ()
     before_us = clock.wall_us() - round(trash_period_s * 1_000_000)
     return tuple(trashed for trashed in head.trash if trashed.since_us <= before_us)
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import Any, Final, Literal
 
 from journalkit.checkpoint.checkpoint import Checkpoint, id_of
 from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.open import open_checkpoints
 from journalkit.checkpoint.retention import Best, Keep
-from journalkit.checkpoint.said import LATEST
+from journalkit.checkpoint.said import LATEST, said
 from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile
 from journalkit.cli import codes, jsonform
 from journalkit.cli.arguments import Commands, Parser, WrongUsageError, add_command, positive
 from journalkit.cli.page import Cell, Fields, Grid, Remarks, Toned, show
 from journalkit.cli.terminal import count, progress, say_json, shortened, size, tell
-from journalkit.errors import UsageError
+from journalkit.errors import CheckpointNotFoundError, UsageError
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
@@ -178,8 +177,13 @@ def _verify(args: argparse.Namespace) -> int:
         asked = list(checkpoints) if args.all else [_by_head(checkpoints, args.which)]
         found = []
         for checkpoint in asked:
-            with progress(f"reading {checkpoint.id}", None):
-                found.append((checkpoint, checkpoint.verify()))
+            try:
+                with progress(f"reading {checkpoint.id}", None):
+                    found.append((checkpoint, checkpoint.verify()))
+            except CheckpointNotFoundError:
+                if not args.all:
+                    raise
+                # The job that runs beside has let it go meanwhile.
         damaged = sum(bool(errors) for _, errors in found)
         if args.json:
             say_json([
@@ -237,6 +241,11 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _copy(args: argparse.Namespace) -> int:
+    if args.name is not None:
+        try:
+            said(None, None, None, args.name)  # before the other place is taken over
+        except UsageError as error:
+            raise WrongUsageError(str(error)) from None
     with _opened(args) as source:
         checkpoint = source.get(args.which)
         total = checkpoint.size_bytes
@@ -347,7 +356,7 @@ def _keep(args: argparse.Namespace) -> Keep | None:
         match = _EVERY.fullmatch(text)
         if match is None:
             raise WrongUsageError(f"--every {text!r} is no INTERVAL=TIME, such as 1h=1d")
-        every[timedelta(seconds=_seconds(match[1]))] = timedelta(seconds=_seconds(match[2]))
+        every[_seconds(match[1])] = _seconds(match[2])
     best = []
     for text in args.best:
         match = _BEST.fullmatch(text)

@@ -265,6 +265,8 @@ class DirectoryObjects(DirectoryReader):
         except FileExistsError:
             found = self._fs.status(directory)
             if found is not None and not found.is_directory:
+                if directory == self.where:
+                    raise KeyValueError(f"{directory} is a file, and no directory: choose another place") from None
                 raise KeyValueError(f"{directory} is an object: no other's key can go on from its key") from None
         self._sync(parent)
         self._durable.add(directory)

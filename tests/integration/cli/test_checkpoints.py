@@ -222,3 +222,18 @@ def test_looking_changes_no_byte(run: Callable[..., Ran], job: Path) -> None:
         assert run("checkpoints", action, job).code == 0
     assert run("checkpoints", "prune", job, "--last", 1, "--dry-run").code == 0
     assert seen() == before
+
+
+@pytest.mark.parametrize("options", [("--every", "9999999999999999w=1d"), ("--trash-period", "9999999999999999w")])
+def test_a_giant_time_is_a_time(run: Callable[..., Ran], job: Path, options: tuple[str, str]) -> None:
+    """And no defect."""
+    said = run("checkpoints", "prune", job, *options)
+    assert (said.code, said.err) == (0, "")
+
+
+def test_a_copy_under_no_name_takes_over_nothing(run: Callable[..., Ran], job: Path, tmp_path: Path) -> None:
+    """The job that runs in the other place goes on."""
+    with open_checkpoints(tmp_path / "other") as running:
+        said = run("checkpoints", "copy", job, tmp_path / "other", "--name", "latest")
+        assert (said.code, "name='latest'" in said.err) == (64, True)
+        running.save({"step": 1})
