@@ -33,7 +33,8 @@ def add_parser(commands: Commands) -> None:
         "checkpoints",
         help="look at a job's checkpoints, check them, thin them out",
         description="A job's checkpoints, in a directory or in object storage.",
-        epilog="`journalkit checkpoints ACTION --help` tells more; each action takes --json.\n\nexample:\n  journalkit checkpoints list job",
+        epilog="`journalkit checkpoints ACTION --help` tells more; each action takes --json.\n\n"
+        "example:\n  journalkit checkpoints list job",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
