@@ -239,10 +239,19 @@ class Saver:
         self, head: Head, gone: Collection[CheckpointEntry], unsettled: sweeping.Unsettled | None
     ) -> sweeping.Garbage:
         """Return what only those checkpoints need, and what nobody does."""
-        orphans = sweeping.orphans(self._objects, head, self._manifests.needs, gone=gone, unsettled=unsettled)
-        by_these = sweeping.left_by(self._objects, head, gone, self._manifests.needs)
-        found = {status.key: status for status in (*by_these.objects, *orphans.objects)}
-        return sweeping.Garbage(tuple(found.values()))
+        while True:
+            try:
+                orphans = sweeping.orphans(self._objects, head, self._manifests.needs, gone=gone, unsettled=unsettled)
+                by_these = sweeping.left_by(self._objects, head, gone, self._manifests.needs)
+            except CorruptionError:
+                # Swept by somebody else since the head was read, perhaps: the newest head then says so.
+                newest = self._heads.refresh()
+                if newest.number == head.number:
+                    raise
+                head = newest
+            else:
+                found = {status.key: status for status in (*by_these.objects, *orphans.objects)}
+                return sweeping.Garbage(tuple(found.values()))
 
     def sweep_after_the_last(self) -> None:
         """Delete what killed saves of earlier epochs left. What can't be, is by a later prune."""

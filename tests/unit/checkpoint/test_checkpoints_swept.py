@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from journalkit.checkpoint.retention import Keep
 from journalkit.errors import ArchiveUnavailableError
 from journalkit.format import names
 from tests.unit.checkpoint.conftest import Place, state
@@ -60,3 +61,19 @@ def test_a_save_that_is_published_has_succeeded_though_nothing_can_be_swept(plac
     with pytest.raises(ArchiveUnavailableError):
         list(job)
     assert job.save({"step": 201}).save == 202
+
+
+def test_a_prune_takes_what_somebody_else_sweeps_meanwhile_for_no_damage(place: Place) -> None:
+    """A job sweeps by itself beside its janitor: nobody is told to delete what is gone."""
+    job = place.open(keep=Keep(last=1), trash_period=0)
+    job.save(state(0))
+    janitor = place.open("janitor", mode="maintain", trash_period=0)
+
+    def sweep(who: str, operation: str, key: str) -> None:
+        if (who, operation) == ("janitor", "get") and key.startswith(names.MANIFESTS):
+            place.bucket.before = None
+            job.save(state(1))
+
+    place.bucket.before = sweep
+    assert janitor.prune().leaving == ()
+    assert [each.id for each in job] == ["1.2"]
