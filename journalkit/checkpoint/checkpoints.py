@@ -17,8 +17,9 @@ from journalkit.checkpoint.pack import Progress
 from journalkit.checkpoint.preemption import SIGNALS, Preemption
 from journalkit.checkpoint.retention import Keep
 from journalkit.checkpoint.said import said
-from journalkit.checkpoint.saver import Pruned, Saver
+from journalkit.checkpoint.saver import Saver
 from journalkit.checkpoint.sinks import Outputs, Sink
+from journalkit.checkpoint.sweeping import Pruned
 from journalkit.checkpoint.tree import Buffers, capture
 from journalkit.clock import Clock
 from journalkit.errors import (

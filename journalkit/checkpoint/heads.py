@@ -120,9 +120,13 @@ class HeadWriter:
             candidate = _successor(base, replace(base, writers=writers), base.epoch + 1, clock)
             settled = _create(objects, clock, candidate)
             if _is_in(settled, candidate):
-                _prune(objects, settled.numbers)
-                return cls(objects, clock, candidate)
-            newest = settled.head
+                # Looked at once more: a server that checks and writes in two steps may have let another one pass.
+                newest = newest_head(objects)
+                if newest is not None and newest.nonce_of(candidate.number) == candidate.nonce:
+                    _prune(objects, settled.numbers)
+                    return cls(objects, clock, candidate)
+            else:
+                newest = settled.head
         raise ConflictError(f"{objects.where}: others keep beginning to write here: begin again")
 
     @classmethod

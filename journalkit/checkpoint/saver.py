@@ -31,6 +31,7 @@ from journalkit.checkpoint.pack import Known, Progress
 from journalkit.checkpoint.retention import LEAVING_MAX, Keep
 from journalkit.checkpoint.said import Said
 from journalkit.checkpoint.saving import SaveOptions, Written, copy_checkpoint, write_checkpoint
+from journalkit.checkpoint.sweeping import NOTHING, Pruned
 from journalkit.checkpoint.tree import Captured
 from journalkit.clock import Clock
 from journalkit.errors import CorruptionError, FencedError, JournalError, KeyValueError, UnknownOutcomeError
@@ -42,6 +43,7 @@ _PUBLISHES_MAX: Final = 3
 """How often a publish whose outcome is unknown is tried before the caller is told. Each waits and tries by itself."""
 _READS_MAX: Final = 100
 """How many manifests of earlier checkpoints a save reads at most to know what may be deleted; the next goes on."""
+_NOT_ENFORCED: Final = "the server doesn't enforce conditional writes when several come at once; close"
 TRASH_MAX: Final = 500
 """How many checkpoints wait in the trash at most: a head names them all. Others stay until there is room."""
 
@@ -50,6 +52,10 @@ _log = logging.getLogger("journalkit.checkpoint")
 
 Write: TypeAlias = Callable[[Place, Manifest | None], Written]
 """Given where a checkpoint will be, and the one that it stands on, writes its objects."""
+
+
+class _SharedEpochError(FencedError):
+    """Somebody else's checkpoint is in our place: what lies under its keys isn't ours to take back."""
 
 
 class _BaseGoneError(Exception):
@@ -63,38 +69,6 @@ class Saved:
     entry: CheckpointEntry
     manifest: Manifest
     written: Written
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What a prune did, or would do.
-
-    Attributes:
-        leaving: Checkpoints that go into the trash.
-        forgotten: Checkpoints whose time in the trash is up.
-        remaining: How many more needn't stay, for which the trash has no room yet: prune again later.
-        objects: How many objects are deleted: packs, manifests and pages that nobody needs.
-        size_bytes: How much room that gives back.
-    """
-
-    leaving: tuple[CheckpointEntry, ...]
-    forgotten: tuple[CheckpointEntry, ...]
-    remaining: int
-    objects: int
-    size_bytes: int
-
-    def and_then(self, more: Pruned) -> Pruned:
-        """Return what both have done, the other one last."""
-        return Pruned(
-            self.leaving + more.leaving,
-            self.forgotten + more.forgotten,
-            more.remaining,
-            self.objects + more.objects,
-            self.size_bytes + more.size_bytes,
-        )
-
-
-_NOTHING: Final = Pruned((), (), 0, 0, 0)
 
 
 class Saver:
@@ -202,30 +176,32 @@ class Saver:
     def prune(self, keep: Keep | None, *, dry_run: bool) -> Pruned:
         """Let go what needn't stay, and delete everything that nobody needs. Raises as `Checkpoints.prune`."""
         rule = keep if keep is not None else self._keep
-        done = _NOTHING
+        done = NOTHING
         while True:
             # Before the head is read: what has ended by now is in it, and what begins from now on has a higher number.
             unsettled = self._unsettled()
             head = self._heads.refresh()
             leaving = tuple(rule.leaving(catalogue.newest_first(self._objects, head))) if rule is not None else ()
             due = sweeping.due(head, self._clock, self._trash_period_s)
-            if dry_run:
-                # What goes into the trash goes out of it at once if it waits for nothing there.
-                gone = [entry.checkpoint for entry in due] + (list(leaving) if not self._trash_period_s else [])
-                garbage = self._garbage(head, gone, unsettled)
-                return Pruned(leaving, tuple(gone), 0, len(garbage.objects), garbage.size_bytes)
             moved = leaving[: max(0, TRASH_MAX - len(head.trash))]
+            if dry_run:
+                # What goes into the trash goes out of it at once if it waits for nothing there, and more goes in.
+                at_once = () if self._trash_period_s else leaving
+                gone = (*(entry.checkpoint for entry in due), *at_once)
+                garbage = self._garbage(head, gone, unsettled)
+                left = 0 if at_once else len(leaving) - len(moved)
+                return Pruned(at_once or moved, gone, left, len(garbage.objects), garbage.size_bytes)
             if moved:
                 head = self.trash([entry.place for entry in moved])
             due = sweeping.due(head, self._clock, self._trash_period_s)
             if due:
                 head = sweeping.forget(self._heads, due)
-            gone = [entry.checkpoint for entry in due]
+            gone = tuple(entry.checkpoint for entry in due)
             garbage = self._garbage(head, gone, unsettled)
             sweeping.delete(self._objects, garbage)
             self._manifests.forget(gone)
             left = len(leaving) - len(moved)
-            done = done.and_then(Pruned(moved, tuple(gone), left, len(garbage.objects), garbage.size_bytes))
+            done = done.and_then(Pruned(moved, gone, left, len(garbage.objects), garbage.size_bytes))
             # As long as the trash is emptied there is room for more.
             if not done.remaining or not due:
                 return done
@@ -305,7 +281,7 @@ class Saver:
             is_settled = False
             try:
                 self._publish(entry, base[0].place if base is not None else None)
-            except (UnknownOutcomeError, KeyboardInterrupt):
+            except (UnknownOutcomeError, _SharedEpochError, KeyboardInterrupt):
                 raise
             except Exception:
                 is_settled = True
@@ -321,9 +297,12 @@ class Saver:
 
     def _publish(self, entry: CheckpointEntry, base: Place | None) -> None:
         def change(head: Head) -> Head | None:
-            if self._is_in(head, entry.place):
+            there = self._found(head, entry.place)
+            if there is not None and there.manifest_digest != entry.manifest_digest:
+                raise _SharedEpochError(f"{self._objects.where}: another writer has this epoch: {_NOT_ENFORCED}")
+            if there is not None:
                 return None
-            if base is not None and not self._is_in(head, base):
+            if base is not None and self._found(head, base) is None:
                 raise _BaseGoneError
             added = catalogue.add(self._objects, self._clock, head, entry)
             leaving = self._leaving(added, is_all=added.pages != head.pages)
@@ -357,11 +336,10 @@ class Saver:
         most = min(PAGE_ENTRIES if is_all else LEAVING_MAX, max(0, TRASH_MAX - len(head.trash)))
         return [entry.place for entry in self._keep.leaving(entries)[:most]]
 
-    def _is_in(self, head: Head, place: Place) -> bool:
-        """Whether a checkpoint is in the head, be it in the trash."""
-        return any(entry.checkpoint.place == place for entry in head.trash) or (
-            catalogue.find(self._objects, head, place) is not None
-        )
+    def _found(self, head: Head, place: Place) -> CheckpointEntry | None:
+        """Return a checkpoint of the head, be it in the trash; None if it isn't there."""
+        trashed = (entry.checkpoint for entry in head.trash if entry.checkpoint.place == place)
+        return next(trashed, None) or catalogue.find(self._objects, head, place)
 
     def _take_back(self, place: Place) -> None:
         """Delete what a failed save wrote; what can't be is an orphan, and nobody's."""

@@ -65,6 +65,39 @@ class Unsettled:
         return place in self.in_flight or place[1] >= self.next_save
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune did, or would do.
+
+    Attributes:
+        leaving: Checkpoints that go into the trash.
+        forgotten: Checkpoints whose time in the trash is up.
+        remaining: How many more needn't stay, for which the trash has no room yet: prune again later.
+        objects: How many objects are deleted: packs, manifests and pages that nobody needs.
+        size_bytes: How much room that gives back.
+    """
+
+    leaving: tuple[CheckpointEntry, ...]
+    forgotten: tuple[CheckpointEntry, ...]
+    remaining: int
+    objects: int
+    size_bytes: int
+
+    def and_then(self, more: Pruned) -> Pruned:
+        """Return what both have done, the other one last."""
+        return Pruned(
+            self.leaving + more.leaving,
+            self.forgotten + more.forgotten,
+            more.remaining,
+            self.objects + more.objects,
+            self.size_bytes + more.size_bytes,
+        )
+
+
+NOTHING: Final = Pruned((), (), 0, 0, 0)
+"""What a prune begins with."""
+
+
 def due(head: Head, clock: Clock, trash_period_s: float) -> tuple[TrashEntry, ...]:
     """Return what has lain in the trash for long enough."""
     if math.isinf(trash_period_s):

@@ -44,8 +44,12 @@ _PORTS = 6
 
 
 def free_port() -> int:
-    """Return the first of some ports that nobody listens on; 10000 above each one is free too, for SeaweedFS."""
-    for first in range(20000 + os.getpid() % 2000 * 10, 50000, 10):
+    """Return the first of some ports that nobody listens on; 10000 above each one is free too, for SeaweedFS.
+
+    All of them below those that the system gives to whoever connects somewhere, which come and go.
+    """
+    begin = 10000 + os.getpid() % 1000 * 10
+    for first in (*range(begin, 22000, 10), *range(10000, begin, 10)):
         with ExitStack() as stack:
             try:
                 for port in range(first, first + _PORTS):

@@ -198,6 +198,10 @@ def threads_take_over_from_each_other_and_no_work_is_lost(place: OpenObjects) ->
         assert loaded[0]["count"] in (len(acknowledged), len(acknowledged) + 1)
 
 
+AT_ONCE = {"threads_take_over_from_each_other_and_no_work_is_lost"}
+"""Claims that several writers at once are held to."""
+
+
 def memory_storage() -> OpenObjects:
     """Return obstore's own memory, shared by all handles."""
     pytest.importorskip("obstore", reason="obstore isn't installed: pip install 'journalkit[object-storage]'")
@@ -238,4 +242,6 @@ def test_checkpoints_are_the_same_on_every_place(kind: str, name: str, tmp_path:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_checkpoints_are_the_same_on_every_server(server: str, name: str, remote: Callable[..., Objects]) -> None:
     """What the fake promises, real ones keep."""
+    if server == "moto" and name in AT_ONCE:
+        pytest.skip("moto looks for the key and writes it in two steps, so of two creates at once both may win")
     CLAIMS[name](lambda: remote(server, f"checkpoints/{name}"))

@@ -120,7 +120,7 @@ def test_threads_that_race_in_a_directory_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("server", ["moto", "seaweedfs"])
+@pytest.mark.parametrize("server", ["seaweedfs"])  # moto looks for a key and writes it in two steps: both may win
 def test_writers_that_race_on_a_server_lose_nothing(server: str, remote: Callable[..., Objects]) -> None:
     """What the simulated bucket promises, real ones keep."""
     check(remote(server, "race"), *race(lambda: remote(server, "race"), writers=3, lives=3))

@@ -141,6 +141,7 @@ def plain() -> dict[str, Any]:
         lambda said: said["packs"].append(7), lambda said: said["chunked"].append(7),
         lambda said: said["chunked"][0].pop("runs"), lambda said: said["chunked"][0].update(runs=7),
         lambda said: said.update(offsets=[]), lambda said: said.update(metrics=[]),
+        lambda said: said.update(prepared=[]), lambda said: said.update(prepared={1: []}),
         lambda said: said["chunked"][0].update(runs=[[], 64, 3]), lambda said: said.update(job=[]),
     ],
 )  # fmt: skip

@@ -67,8 +67,10 @@ def test_more_than_the_trash_holds_leave_one_trash_after_the_other(place: Place)
     with pytest.raises(UsageError, match="room for 500"):
         job.delete(*[each.id for each in job][:501])
     assert len(job) == 1205
+    told = job.prune(Keep(last=5), dry_run=True)
     pruned = job.prune(Keep(last=5))
     assert (len(pruned.leaving), pruned.remaining, len(job)) == (500, 700, 705)
+    assert told == pruned
     assert job.prune(Keep(last=5)).remaining == 700
     assert job.save(2).load() == 2
     place.clock.advance(60)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.retention import Keep
 from journalkit.errors import (
@@ -121,6 +122,45 @@ def test_a_place_that_ignores_conditions_is_refused_unless_one_writer_is_promise
     with pytest.raises(UsageError, match="conditional writes"):
         place.open()
     assert place.open(writers="one").save(state(1)).load() == state(1)
+
+
+def test_writers_that_a_server_lets_share_an_epoch_are_told_at_the_first_save(place: Place) -> None:
+    """It checked and wrote in two steps, so that both had begun; the second to save learns that it isn't alone."""
+    place.bucket.ignores_conditions = True
+    others: list[Checkpoints] = []
+
+    def between(who: str, operation: str, _key: str) -> None:
+        if (who, operation) == ("one", "create"):
+            place.bucket.before = None
+            others.append(place.open("other", writers="one"))
+
+    place.bucket.before = between
+    one = place.open("one", writers="one")
+    place.bucket.ignores_conditions = False
+    assert (one.epoch, others[0].epoch) == (1, 1)
+    one.save(state(1))
+    with pytest.raises(FencedError, match="several come at once"):
+        others[0].save(state(2))
+    assert one.save(state(3)).load() == state(3)
+
+
+def test_a_beginning_that_another_one_replaced_begins_again(place: Place) -> None:
+    """Seen when it looks once more: before anything is saved."""
+    place.bucket.ignores_conditions = True
+    others: list[Checkpoints] = []
+    creates = 0
+
+    def between(who: str, operation: str, _key: str) -> None:
+        nonlocal creates
+        creates += (who, operation) == ("one", "create")
+        if (who, operation) == ("one", "list") and creates == 1:
+            creates += 1
+            place.bucket.handle("other").delete(names.head_key(1))
+            others.append(place.open("other", writers="one"))
+
+    place.bucket.before = between
+    one = place.open("one", writers="one")
+    assert (one.epoch, others[0].epoch) == (2, 1)
 
 
 def test_maintenance_deletes_beside_the_job_and_saves_nothing(place: Place) -> None:
