@@ -39,7 +39,7 @@ GOALS = (
     Goal(
         count="schedules by line",
         says="schedules with up to one preemption (full: two), every line of the lock-free paths a point",
-        ci=3_500,
+        ci=3_200,
         full=40_000,
     ),
     Goal(count="random schedules", says="random schedules", ci=None, full=RANDOM_SCHEDULES),

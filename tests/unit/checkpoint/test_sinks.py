@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from journalkit.testing import SimulatedBucket, SimulatedClock
 from tests.unit.checkpoint.conftest import Place
 
 INPUTS = 12
+OPEN: list[SqlSink] = []
 
 
 class Killed(BaseException):
@@ -48,7 +49,17 @@ def sql_sink(path: Path, connect: Callable[[Path], Any] = sqlite3.connect) -> Sq
         connection.execute("PRAGMA synchronous = OFF")  # no power is cut here
         return connection
 
-    return SqlSink(connected, "outputs", ["number", "word"])
+    sink = SqlSink(connected, "outputs", ["number", "word"])
+    OPEN.append(sink)
+    return sink
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close every sink into a database at the end."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
 
 
 def rows(path: Path) -> list[tuple[int, str]]:
