@@ -124,11 +124,14 @@ class SqlSink:
         """Return the connection, with the table that tells how far the sinks are."""
         if self._connection is None:
             made = self._connect()
-            cursor = made.cursor()
-            cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS {STATE} (name VARCHAR(200) PRIMARY KEY, batch BIGINT NOT NULL)"
-            )
-            made.commit()
+            try:
+                made.cursor().execute(
+                    f"CREATE TABLE IF NOT EXISTS {STATE} (name VARCHAR(200) PRIMARY KEY, batch BIGINT NOT NULL)"
+                )
+                made.commit()
+            except BaseException:
+                made.close()
+                raise
             self._connection = made
         return self._connection
 
