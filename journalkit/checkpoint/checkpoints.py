@@ -228,7 +228,7 @@ class Checkpoints:
             UsageError: No such signal or grace can be, or it is entered in another thread than the main one.
         """
         self._require_writer()
-        self._preemption = Preemption(self, self._clock, seconds(grace, "grace"), signals)
+        self._preemption = Preemption(self.save_async, self.wait, self._clock, seconds(grace, "grace"), signals)
         return self._preemption
 
     # -- finding --------------------------------------------------------------------------------

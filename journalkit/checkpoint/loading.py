@@ -9,7 +9,7 @@ mapped      arrays that lie in one piece in a directory's pack are mapped and no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,7 @@ from journalkit.format.nodes import (
 )
 from journalkit.format.tree import decode_tree
 from journalkit.objects.interface import ReadableObjects
-from journalkit.objects.ranges import distrust
+from journalkit.objects.ranges import MappableObjects, distrust
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +194,12 @@ class Manifest:
 
     def _mapped(self, index: int) -> memoryview | None:
         piece = self.reader.one_piece(index)
-        ask: Callable[[str], memoryview | None] | None = getattr(self._objects, "mapped", None)
-        if piece is None or ask is None:
+        if piece is None or not isinstance(self._objects, MappableObjects):
             return None
         pack, offset_bytes = piece
         key = names.pack_key(pack.epoch, pack.save, pack.part)
         if key not in self._maps:
-            self._maps[key] = ask(key)
+            self._maps[key] = self._objects.mapped(key)
         whole = self._maps[key]
         length = self.reader.length(index)
         if whole is None or len(whole) < offset_bytes + length:

@@ -12,6 +12,7 @@ Policies are values: pure, and shared as one likes. `Pace` counts.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,14 +38,14 @@ class Moment:
     cost_s: float | None
 
 
-class When:
+class When(ABC):
     """A policy. `a | b` is due when either is, `a & b` when both are."""
 
     __slots__ = ()
 
+    @abstractmethod
     def is_due(self, moment: Moment) -> bool:
         """Whether to save now."""
-        raise NotImplementedError
 
     def __or__(self, other: When) -> When:
         """Return what is due when either is."""

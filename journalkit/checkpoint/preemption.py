@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.checkpoint import Checkpoint
@@ -23,36 +23,24 @@ from journalkit.errors import FencedError, JournalError, KeyValueError, UsageErr
 SIGNALS: Final = ("SIGTERM", "SIGUSR1")
 
 
-class Saves(Protocol):
-    """What saves in the background: `Checkpoints`."""
-
-    def save_async(
-        self,
-        state: Any,
-        *,
-        offsets: Mapping[Any, Any] | None = None,
-        metadata: Any = None,
-        metrics: Mapping[str, float] | None = None,
-        name: str | None = None,
-    ) -> Saving:
-        """Begin to save."""
-        ...
-
-    def wait(self, timeout_s: float | None = None) -> Checkpoint | None:
-        """Wait for the save that is under way."""
-        ...
-
-
 class Preemption:
     """Notes that the job's time is up. Made by `Checkpoints.on_preemption`; a context manager.
 
     Handlers that were there before are called as well, and are there again afterwards.
     """
 
-    def __init__(self, saves: Saves, clock: Clock, grace_s: float, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        save_async: Callable[..., Saving],
+        wait: Callable[[float], Checkpoint | None],
+        clock: Clock,
+        grace_s: float,
+        names: Iterable[str],
+    ) -> None:
         if not grace_s > 0:
             raise KeyValueError(f"grace={grace_s!r}: some time")
-        self._saves = saves
+        self._save_async = save_async
+        self._wait = wait
         self._clock = clock
         self._grace_s = grace_s
         self._numbers = [_number(name) for name in names]
@@ -98,14 +86,14 @@ class Preemption:
             JournalError: As `Checkpoints.save`: nothing was published.
         """
         try:
-            self._saves.wait(self.remaining_s)
+            self._wait(self.remaining_s)
         except FencedError:
             raise
         except JournalError:
             pass
         if self.remaining_s <= 0:
             return None
-        saving = self._saves.save_async(state, offsets=offsets, metadata=metadata, metrics=metrics, name=name)
+        saving = self._save_async(state, offsets=offsets, metadata=metadata, metrics=metrics, name=name)
         return saving.wait(self.remaining_s)
 
     def __enter__(self) -> Self:

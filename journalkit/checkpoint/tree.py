@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,14 +36,14 @@ Steps = tuple[Any, ...]
 """The keys and numbers by which something in a tree is reached."""
 
 
-class Kept:
+class Kept(ABC):
     """What a load gives in the place of long bytes or a file: a state that holds it can be saved again."""
 
     file_name: str | None = None
 
+    @abstractmethod
     def kept(self) -> Any:
         """Return what it stands for: for a file, what is in it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

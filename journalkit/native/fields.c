@@ -54,26 +54,7 @@ static PyObject *types[FIELDS_TYPES];
 
 enum { OBJECTS = sizeof ((Fields *)0)->objects / sizeof(PyObject *) };
 
-static int traverse(PyObject *self, visitproc visit, void *arg) {
-    Py_VISIT(Py_TYPE(self));
-    for (int at = 0; at < OBJECTS; at++)
-        Py_VISIT(((Fields *)self)->objects[at]);
-    return 0;
-}
-
-static int clear(PyObject *self) {
-    for (int at = 0; at < OBJECTS; at++)
-        Py_CLEAR(((Fields *)self)->objects[at]);
-    return 0;
-}
-
-static void deallocate(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
+HOLDS_OBJECTS(Fields)
 
 int add_fields_types(PyObject *module) {
     for (int each = 0; each < FIELDS_TYPES; each++) {

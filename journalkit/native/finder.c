@@ -296,26 +296,7 @@ static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(n
     return 0;
 }
 
-static int traverse(PyObject *self, visitproc visit, void *arg) {
-    Py_VISIT(Py_TYPE(self));
-    for (int at = 0; at < OBJECTS; at++)
-        Py_VISIT(((Finder *)self)->objects[at]);
-    return 0;
-}
-
-static int clear(PyObject *self) {
-    for (int at = 0; at < OBJECTS; at++)
-        Py_CLEAR(((Finder *)self)->objects[at]);
-    return 0;
-}
-
-static void deallocate(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
+HOLDS_OBJECTS(Finder)
 
 static PyMethodDef methods[] = {
     {"find", find, METH_O, "Return what the table says of a key; UNSET if that takes more."},

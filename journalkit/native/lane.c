@@ -359,26 +359,7 @@ static int initialise(PyObject *self, PyObject *arguments, PyObject *Py_UNUSED(n
     return 0;
 }
 
-static int traverse(PyObject *self, visitproc visit, void *arg) {
-    Py_VISIT(Py_TYPE(self));
-    for (int at = 0; at < OBJECTS; at++)
-        Py_VISIT(((Lane *)self)->objects[at]);
-    return 0;
-}
-
-static int clear(PyObject *self) {
-    for (int at = 0; at < OBJECTS; at++)
-        Py_CLEAR(((Lane *)self)->objects[at]);
-    return 0;
-}
-
-static void deallocate(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
+HOLDS_OBJECTS(Lane)
 
 static PyMethodDef methods[] = {
     {"put", (PyCFunction)(void (*)(void))put, METH_FASTCALL, "Set a key and return the LSN; None if nothing was done."},

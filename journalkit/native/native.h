@@ -95,6 +95,29 @@ bool is_as_indexed(const unsigned char *block, size_t size, PyObject *first, PyO
 bool may_hold(const unsigned char *page, size_t size, uint64_t low, uint64_t high, const unsigned char *key,
               size_t key_bytes);
 
+/* `traverse`, `clear` and `deallocate` of a type that holds `objects`, OBJECTS of them, and nothing else of Python's. */
+#define HOLDS_OBJECTS(Type)                                                                                            \
+    static int traverse(PyObject *self, visitproc visit, void *arg) {                                                  \
+        Py_VISIT(Py_TYPE(self));                                                                                       \
+        for (int at = 0; at < OBJECTS; at++)                                                                           \
+            Py_VISIT(((Type *)self)->objects[at]);                                                                     \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+                                                                                                                       \
+    static int clear(PyObject *self) {                                                                                 \
+        for (int at = 0; at < OBJECTS; at++)                                                                           \
+            Py_CLEAR(((Type *)self)->objects[at]);                                                                     \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+                                                                                                                       \
+    static void deallocate(PyObject *self) {                                                                           \
+        PyTypeObject *type = Py_TYPE(self);                                                                            \
+        PyObject_GC_UnTrack(self);                                                                                     \
+        clear(self);                                                                                                   \
+        ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);                                                            \
+        Py_DECREF(type);                                                                                               \
+    }
+
 /* finder.c, reads.c */
 int add_finder_type(PyObject *module);
 int add_reads_type(PyObject *module);

@@ -5,12 +5,12 @@ Whoever has objects of any kind asks here; those that can't are read by `get`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from journalkit.objects.interface import ReadableObjects
 
 
+@runtime_checkable
 class FillingObjects(Protocol):
     """What objects can do besides, if what they lie in can read to a given place."""
 
@@ -22,6 +22,7 @@ class FillingObjects(Protocol):
         ...
 
 
+@runtime_checkable
 class MappableObjects(Protocol):
     """What objects can do besides, if they are files that this machine can map."""
 
@@ -36,9 +37,10 @@ class MappableObjects(Protocol):
 
 def reads_into(objects: ReadableObjects) -> bool:
     """Whether reading a range costs no request, and no copy."""
-    return hasattr(objects, "read_into")
+    return isinstance(objects, FillingObjects)
 
 
+@runtime_checkable
 class CopiedObjects(Protocol):
     """What objects can do besides, if they are read from copies."""
 
@@ -49,8 +51,7 @@ class CopiedObjects(Protocol):
 
 def distrust(objects: ReadableObjects, key: str) -> bool:
     """Say that what was read isn't what was saved; return whether reading again may help."""
-    tell: Callable[[str], bool] | None = getattr(objects, "distrust", None)
-    return tell is not None and tell(key)
+    return isinstance(objects, CopiedObjects) and objects.distrust(key)
 
 
 def read_into(objects: ReadableObjects, key: str, start: int, target: memoryview) -> int | None:
@@ -59,9 +60,8 @@ def read_into(objects: ReadableObjects, key: str, start: int, target: memoryview
     Raises:
         UsageError, ArchiveUnavailableError, StorageError: As `ReadableObjects.get`.
     """
-    fill: Callable[[str, int, memoryview], int | None] | None = getattr(objects, "read_into", None)
-    if fill is not None:
-        return fill(key, start, target)
+    if isinstance(objects, FillingObjects):
+        return objects.read_into(key, start, target)
     data = objects.get(key, start=start, length=len(target))
     if data is None:
         return None
