@@ -210,12 +210,14 @@ class Journal(Handle):
             Whole segments before `from_lsn` are skipped; memory for one record.
         """
         self._require_open()
-        last_lsn, pruned_lsn = self.lsn, self.pruned_lsn
+        # In this order: each extent is whole up to the first, and whatever is missing
+        # in front of the extents was pruned by the time that the last is asked for.
+        last_lsn, extents, pruned_lsn = self.lsn, self._readable(), self.pruned_lsn
         first_lsn = pruned_lsn + 1 if from_lsn is None else _checked(from_lsn, "from_lsn", least=1)
         stop_lsn = last_lsn if to_lsn is None else min(_checked(to_lsn, "to_lsn"), last_lsn)
         if first_lsn <= pruned_lsn:
             raise self._gone(first_lsn, pruned_lsn)
-        return self._records(self._readable(), first_lsn, stop_lsn)
+        return self._records(extents, first_lsn, stop_lsn)
 
     def _readable(self) -> tuple[_Extent, ...]:
         if self._opened is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -356,45 +355,3 @@ def test_raw_values_are_bytes_as_they_are(bench: Bench) -> None:
     with pytest.raises(UsageError, match="raw"):
         bench.open(codec="cbor", mode="r")
     assert [record.value for record in bench.open(mode="r").read()] == [b"\xff\x00"]
-
-
-def test_threads_append_and_read_beside_rotation_and_pruning(bench: Bench) -> None:
-    """Every read is a gapless run of records up to one that was there when it was asked for."""
-    journal = bench.open(sync="never")
-    stop = threading.Event()
-    wrong: list[Any] = []
-
-    def append(name: int) -> None:
-        for number in range(300):
-            journal.append((name, number, b"x" * 100), sync="always" if number % 50 == 0 else None)
-
-    def read() -> None:
-        while not stop.is_set():
-            first = journal.pruned_lsn + 1
-            try:
-                found = [record.lsn for record in journal.read(from_lsn=first)]
-            except HistoryGoneError:
-                continue
-            if found != list(range(first, first + len(found))):
-                wrong.append(found)
-
-    def prune() -> None:
-        while not stop.is_set():
-            journal.prune(max(journal.lsn - 100, 0))
-
-    writers = [threading.Thread(target=append, args=(name,)) for name in range(3)]
-    others = [threading.Thread(target=target) for target in (read, prune)]
-    for thread in (*writers, *others):
-        thread.start()
-    for thread in writers:
-        thread.join()
-    stop.set()
-    for thread in others:
-        thread.join()
-    assert wrong == []
-    assert journal.lsn == 900
-    rest = list(journal.read())
-    assert rest[-1].lsn == 900
-    for name in range(3):
-        numbers = [record.value[1] for record in rest if record.value[0] == name]
-        assert numbers == list(range(300))[300 - len(numbers) :]

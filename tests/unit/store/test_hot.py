@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import copy
-import sys
-import threading
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
-from types import CodeType, FrameType
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +21,7 @@ from journalkit.store.hot import ASKED_MAX, SLOT_BYTES, HotValues, fresh, keepsa
 from journalkit.store.layers import Layers
 from journalkit.store.points import PointReads
 from journalkit.types import Key, Value
+from tests.unit.conftest import overtaken
 from tests.unit.store.conftest import Bench
 
 VALUES: list[Any] = [
@@ -274,34 +271,6 @@ READS = {PointReads._look_up.__code__, HotValues.attach.__code__, HotValues.fill
 WRITES = {Layers.apply.__code__, Layers._apply.__code__, HotValues.drop.__code__}
 
 
-def overtaken(do: Callable[[], Any], codes: set[CodeType], line: int, act: Callable[[], Any]) -> bool:
-    """Do something, and something else in another thread right before its line-th line; return whether it came."""
-    seen, came = 0, False
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal seen, came
-        if frame.f_code not in codes:
-            return None
-        if event == "line":
-            seen += 1
-            if seen == line:
-                came = True
-                sys.settrace(None)
-                other = threading.Thread(target=act)
-                other.start()
-                other.join(10)
-                assert not other.is_alive(), f"a thread waits for another's line {line}"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        do()
-    finally:
-        sys.settrace(before)
-    return came
-
-
 def test_a_read_that_a_write_overtakes_at_any_line_leaves_nothing_old(bench: Bench) -> None:
     """What was read before the write must not be served after it."""
     store = bench.open(sync="never")
@@ -313,7 +282,7 @@ def test_a_read_that_a_write_overtakes_at_any_line_leaves_nothing_old(bench: Ben
             store._layers.hot.str_keys.clear()
             assert store["k"] == line
         store._layers.hot.str_keys.clear()
-        came = overtaken(lambda: store["k"], READS, line, lambda line=line: store.put("k", -line))
+        _, came = overtaken(lambda: store["k"], READS, line, lambda line=line: store.put("k", -line))
         assert [store["k"] for _ in range(3)] == [-line if came else line] * 3, f"line {line}"
     assert line > 20
 
@@ -335,7 +304,7 @@ def test_a_write_that_reads_overtake_at_any_line_leaves_nothing_old(bench: Bench
             for _ in range(3):
                 seen.extend((store["k"], store["l"]))
 
-        came = overtaken(lambda line=line: store.update({"k": -line, "l": -line}), WRITES, line, reads)
+        _, came = overtaken(lambda line=line: store.update({"k": -line, "l": -line}), WRITES, line, reads)
         assert len(set(seen)) <= 1, f"line {line}: {seen}"
         assert [store["k"], store["l"]] == [-line, -line], f"line {line}"
     assert line > 10

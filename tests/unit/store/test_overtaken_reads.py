@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
-
 import pytest
 
 from journalkit.format.frame import Kind
@@ -18,6 +13,7 @@ from journalkit.snapshot.reader import Table
 from journalkit.snapshot.writer import TableWriter
 from journalkit.store.layers import Frozen, Layers
 from journalkit.testing import SimulatedClock
+from tests.unit.conftest import overtaken
 
 STORE = b"s" * 16
 CODES = {Layers.get.__code__, Layers.get_below.__code__}
@@ -31,29 +27,6 @@ def table_of(entries: dict[bytes, bytes], number: int, *, below: int = WHOLE) ->
         writer.add_all(sorted(entries.items()))
         info = writer.finish()
     return Table.open(fs, "/t", info, STORE, BlockCache(1 << 16))
-
-
-def overtaken(read: Callable[[], Any], line: int, act: Callable[[], None]) -> tuple[Any, bool]:
-    """Return what a read gives if something happens right before the line-th line of it, and whether it came so far."""
-    seen, acted = [0], [False]
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Any:
-        if frame.f_code not in CODES:
-            return None
-        if event == "line":
-            seen[0] += 1
-            if seen[0] == line:
-                acted[0] = True
-                sys.settrace(None)
-                act()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        return read(), acted[0]
-    finally:
-        sys.settrace(before)
 
 
 @pytest.mark.parametrize("is_delta", [False, True])
@@ -82,7 +55,7 @@ def test_a_get_that_a_fold_overtakes_at_any_line_finds_the_key(
         def swap(layers: Layers = layers, folded: Frozen = folded, tables: tuple[Table, ...] = tables) -> None:
             layers.end_fold(folded, tables)
 
-        found, came_so_far = overtaken(lambda layers=layers: layers.get(key), line, swap)
+        found, came_so_far = overtaken(lambda layers=layers: layers.get(key), CODES, line, swap)
         assert found == value, f"line {line}"
         assert layers.get(key) == value, f"after line {line}"
     assert line >= 5
@@ -96,6 +69,6 @@ def test_a_get_that_a_freeze_overtakes_at_any_line_finds_the_key() -> None:
         line += 1
         layers = Layers(SimulatedClock())
         layers.apply([Commit(b"x", Kind.BATCH, ((b"k", b"v"),), durable=False)], 1)
-        found, came_so_far = overtaken(lambda layers=layers: layers.get(b"k"), line, layers.freeze)
+        found, came_so_far = overtaken(lambda layers=layers: layers.get(b"k"), CODES, line, layers.freeze)
         assert found == b"v", f"line {line}"
     assert line > 1
