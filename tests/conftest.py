@@ -6,6 +6,7 @@ Nothing here touches a store. Helpers that more than one test needs live in
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -37,3 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection look again at what was imported and collected: some hundred thousand objects each time."""
+    gc.collect()
+    gc.freeze()

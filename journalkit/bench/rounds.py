@@ -115,14 +115,17 @@ def _take_turns(
 def _out_of_the_collectors_way() -> Iterator[None]:
     """Keep what is there now, data of the bench and other contenders' objects, from being walked on a contender's time.
 
-    What contenders make themselves is collected as ever.
+    What contenders make themselves is collected as ever. What was frozen before stays frozen, and all else with it:
+    the collector can't tell them apart.
     """
+    was_frozen = gc.get_freeze_count() > 0
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
 
 
 def order(everyone: Sequence[Contender], number: int) -> list[Contender]:

@@ -68,7 +68,7 @@ class Stage:
 
         The collector waits: a finalizer that ran at its whim would make points at places that don't repeat.
         """
-        was_enabled = gc.isenabled()
+        was_enabled, was_frozen = gc.isenabled(), gc.get_freeze_count() > 0
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -78,7 +78,8 @@ class Stage:
                 yield self
         finally:
             logging.disable(logging.NOTSET)
-            gc.unfreeze()
+            if not was_frozen:
+                gc.unfreeze()
             if was_enabled:
                 gc.enable()
 

@@ -94,8 +94,9 @@ def test_a_wrong_answer_ends_the_row_whoever_gave_it() -> None:
         contest(Contender("ours", lambda _: 1.0), [Contender("liar", failing(BenchError("wrong"), 1))], 2)
 
 
-def test_the_collector_is_as_before_afterwards() -> None:
-    """What is frozen for the rounds is let go, whatever ends them."""
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_the_collector_is_as_before_afterwards(is_frozen: bool) -> None:
+    """What is frozen for the rounds is let go, whatever ends them; where somebody froze before, that stays."""
     frozen: list[int] = []
 
     def run(number: int) -> float:
@@ -104,11 +105,16 @@ def test_the_collector_is_as_before_afterwards() -> None:
             raise RuntimeError("no luck")
         return 1.0
 
-    before = gc.get_freeze_count()
-    with pytest.raises(RuntimeError):
-        contest(Contender("ours", run), [], 3)
-    assert all(count > before for count in frozen)
-    assert gc.get_freeze_count() <= before
+    gc.unfreeze()
+    if is_frozen:
+        gc.freeze()
+    try:
+        with pytest.raises(RuntimeError):
+            contest(Contender("ours", run), [], 3)
+        assert all(frozen)
+        assert (gc.get_freeze_count() > 0) == is_frozen
+    finally:
+        gc.freeze()
 
 
 def test_names_tell_contenders_apart() -> None:
