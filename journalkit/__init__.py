@@ -2,7 +2,8 @@
 
 `open` gives a `Store`, a durable ordered mapping; `open_async` the same for
 asyncio; `open_journal` a `Journal`, the log alone; `open_checkpoints` the
-`Checkpoints` of a job. What can go wrong is in `journalkit.errors`.
+`Checkpoints` of a job, `open_worker` those of a job of several workers. What
+can go wrong is in `journalkit.errors`.
 
 This module names what is public. Its one piece of logic is that the
 asynchronous face and the checkpoints are loaded when they are first named:
@@ -29,12 +30,15 @@ from journalkit.types import ABSENT, Key, Lsn, Sync, Value
 if TYPE_CHECKING:
     from journalkit.checkpoint.checkpoint import Checkpoint
     from journalkit.checkpoint.checkpoints import Checkpoints
+    from journalkit.checkpoint.joining import open_worker
+    from journalkit.checkpoint.keyed import Keyed, Shard, key_group, key_groups_of
     from journalkit.checkpoint.open import open_checkpoints
     from journalkit.checkpoint.pacing import Every, Overhead, YoungDaly
     from journalkit.checkpoint.retention import Best, Keep
     from journalkit.checkpoint.sink_files import FilesSink
     from journalkit.checkpoint.sink_sql import SqlSink
     from journalkit.checkpoint.sinks import Sink
+    from journalkit.checkpoint.worker import Worker
     from journalkit.store.aio.open import open_async
     from journalkit.store.aio.store import AsyncStore
     from journalkit.store.aio.transaction import AsyncTransaction
@@ -55,9 +59,11 @@ __all__ = [
     "JournalRecord",
     "Keep",
     "Key",
+    "Keyed",
     "Lsn",
     "Overhead",
     "RecoveryReport",
+    "Shard",
     "Sink",
     "SqlSink",
     "Store",
@@ -65,13 +71,17 @@ __all__ = [
     "Transaction",
     "Value",
     "View",
+    "Worker",
     "YoungDaly",
     "__version__",
     "errors",
+    "key_group",
+    "key_groups_of",
     "open",
     "open_async",
     "open_checkpoints",
     "open_journal",
+    "open_worker",
 ]
 
 _ON_DEMAND = {
@@ -81,11 +91,17 @@ _ON_DEMAND = {
     "Every": "journalkit.checkpoint.pacing",
     "FilesSink": "journalkit.checkpoint.sink_files",
     "Keep": "journalkit.checkpoint.retention",
+    "Keyed": "journalkit.checkpoint.keyed",
     "Overhead": "journalkit.checkpoint.pacing",
+    "Shard": "journalkit.checkpoint.keyed",
     "Sink": "journalkit.checkpoint.sinks",
     "SqlSink": "journalkit.checkpoint.sink_sql",
+    "Worker": "journalkit.checkpoint.worker",
     "YoungDaly": "journalkit.checkpoint.pacing",
+    "key_group": "journalkit.checkpoint.keyed",
+    "key_groups_of": "journalkit.checkpoint.keyed",
     "open_checkpoints": "journalkit.checkpoint.open",
+    "open_worker": "journalkit.checkpoint.joining",
     "AsyncStore": "journalkit.store.aio.store",
     "AsyncTransaction": "journalkit.store.aio.transaction",
     "AsyncView": "journalkit.store.aio.view",

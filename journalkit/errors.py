@@ -170,6 +170,10 @@ class CheckpointNotFoundError(JournalError, LookupError):
     """There is no checkpoint of that name."""
 
 
+class CheckpointAbortedError(JournalError):
+    """The workers of a run didn't all do their part, and the checkpoint isn't there. Go on; the next one may be."""
+
+
 class ArchiveUnavailableError(JournalError):
     """Object storage can't be reached just now. Retry."""
 

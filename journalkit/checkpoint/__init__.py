@@ -10,7 +10,10 @@ From below:
     saver finder                       the writer: save, publish, sweep; and what finds and checks
     sinks sink_files sink_sql          outputs that appear with a checkpoint
     lease preemption                   who runs the job, and for how long still
-    checkpoints checkpoint background  what a program holds; made by open
+    keyed assembling merging           state of several workers, divided and put together
+    rounds agreeing                    how they agree
+    checkpoints checkpoint background  what a program holds; made by open, on a handle
+    worker                             what each of several holds; made by joining
 
 What is above uses what is below it, never the other way round.
 """

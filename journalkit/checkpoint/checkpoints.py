@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from journalkit.checkpoint.background import OneAtATime, Saving
+from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.finder import CheckpointUsage, Finder
+from journalkit.checkpoint.handle import Handle
 from journalkit.checkpoint.lease import Lease
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
@@ -20,24 +19,20 @@ from journalkit.checkpoint.said import said
 from journalkit.checkpoint.saver import Saver
 from journalkit.checkpoint.sinks import Outputs, Sink
 from journalkit.checkpoint.sweeping import Pruned
-from journalkit.checkpoint.tree import Buffers, capture
+from journalkit.checkpoint.tree import capture
 from journalkit.clock import Clock
 from journalkit.errors import (
-    ClosedError,
-    ForkedError,
-    JournalError,
     KeyTypeError,
     KeyValueError,
     ReadOnlyError,
 )
 from journalkit.objects.interface import Objects
 from journalkit.options import Duration, seconds
-from journalkit.runtime import lifecycle
 
 WRITING: Final = "rw"
 
 
-class Checkpoints:
+class Checkpoints(Handle):
     """A job's checkpoints in a directory or in object storage. Made by `open_checkpoints`.
 
     Iterating yields them newest first; `len` is their number. Threads may share
@@ -60,21 +55,14 @@ class Checkpoints:
         lease: Lease | None,
         opened_at: str,
     ) -> None:
-        self.where = objects.where
         self.mode = mode
-        self._objects = objects
-        self._clock = clock
         self._finder = finder
         self._saver = saver
         self._pace = pace
         self._lease = lease
-        self._opened_at = opened_at
-        self._buffers = Buffers()
-        self._saves = OneAtATime()
         self._outputs = Outputs()
         self._preemption: Preemption | None = None
-        self._refusal: JournalError | None = None
-        lifecycle.register(self)
+        super().__init__(objects, clock, opened_at)
 
     # -- saving ---------------------------------------------------------------------------------
 
@@ -193,14 +181,6 @@ class Checkpoints:
         with self._turn():
             saved = saver.copy(checkpoint.manifest, named, progress)
         return self._finder.made(saved.entry, saved.manifest)
-
-    def wait(self, timeout_s: float | None = None) -> Checkpoint | None:
-        """Wait for the save that is under way, and return its checkpoint; None if none was, or it takes longer.
-
-        Raises:
-            JournalError: What it failed with, if nobody has been told yet.
-        """
-        return self._saves.wait(timeout_s)
 
     def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:
         """Count steps and bytes of input that were done, and return whether to save now, by `when`.
@@ -325,46 +305,6 @@ class Checkpoints:
         """
         return self._found().usage()
 
-    # -- the handle -----------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Wait for a save that is under way, and let go. Idempotent.
-
-        Raises:
-            JournalError: What an earlier `save_async` failed with, if nobody has been told yet. Closed all the same.
-        """
-        if self._refusal is not None:
-            return
-        self._refusal = ClosedError(f"{self.where} was closed: open it again")
-        try:
-            self._saves.end()
-        finally:
-            lifecycle.unregister(self)
-            self._buffers.clear()
-            if self._lease is not None:
-                self._lease.release()
-            self._objects.close()
-
-    def forbid(self) -> None:
-        """Refuse every later use: this is a child of the process that opened it."""
-        self._refusal = ForkedError(
-            f"{self.where} was opened by the parent process (at {self._opened_at}); a child opens it for itself"
-        )
-
-    def __enter__(self) -> Self:
-        self._require_open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            # What the caller is about to be told is the first thing that went wrong.
-            with suppress(JournalError):
-                self.close()
-
     def __repr__(self) -> str:
         closed = ", closed" if self._refusal is not None else ""
         return f"<Checkpoints at {self.where}, mode {self.mode!r}{closed}>"
@@ -375,15 +315,9 @@ class Checkpoints:
         self._require_open()
         return self._finder
 
-    @contextmanager
-    def _turn(self) -> Iterator[float]:
-        with self._saves.turn():
-            self._require_open()  # it may have been closed while this one waited
-            yield self._clock.monotonic_s()
-
-    def _require_open(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)
+    def _let_go(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
 
     def _require_writer(self) -> Saver:
         """Return what saves: for who has taken over the job."""

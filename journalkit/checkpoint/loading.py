@@ -9,13 +9,15 @@ mapped      arrays that lie in one piece in a directory's pack are mapped and no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from journalkit.checkpoint import arrays
+from journalkit.checkpoint.assembling import Pieces, Regions, assembled, put_together
 from journalkit.checkpoint.documents import decoded
+from journalkit.checkpoint.keyed import Keyed, Shard, entries_of
 from journalkit.checkpoint.pack import Progress, places
 from journalkit.checkpoint.reading import STEP, ChunkReader, Work
 from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile, made_of
@@ -27,25 +29,32 @@ from journalkit.format.checkpoint import (
     PACK_HEADER_BYTES,
     CheckpointManifest,
     PackEntry,
+    PartEntry,
     check_pack_header,
     decode_manifest,
 )
 from journalkit.format.malformed import MalformedError
 from journalkit.format.nodes import (
+    COMPOUND,
     ArrayNode,
     BytesNode,
     Chunked,
     FileNode,
     Node,
+    ShardNode,
     TensorNode,
     content_of,
     item_bytes_of,
+    moved,
     rebuilt,
     walk,
 )
 from journalkit.format.tree import decode_tree
 from journalkit.objects.interface import ReadableObjects
 from journalkit.objects.ranges import MappableObjects, distrust
+
+ALONE: Final = (0, 1)
+"""The rank of one who works alone, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,8 @@ class Manifest:
         mapped: bool = False,
         paths: Iterable[Steps] | None = None,
         progress: Progress | None = None,
+        worker: tuple[int, int] = ALONE,
+        regions: Regions | None = None,
     ) -> Any:
         """Return the state.
 
@@ -109,14 +120,17 @@ class Manifest:
             mapped: Arrays that can be are mapped, unchecked; what is changed in them is in memory only.
             paths: Only what these keys lead to is loaded; what is returned maps each of them to what is there.
             progress: Told how many bytes were read, of how many.
+            worker: Whose state: rank, and how many there are now.
+            regions: Which parts of arrays that are divided are wanted, where it isn't the even ones.
 
         Raises:
-            UsageError: A path leads nowhere, or what is loaded takes a library that isn't installed.
+            UsageError: A path leads nowhere, what was saved can't be divided among so many workers, or what is
+                loaded takes a library that isn't installed.
             CorruptionError: Something that is loaded is damaged or missing.
             UnsupportedFormatError: It takes a later journalkit, or a package.
             ArchiveUnavailableError, StorageError: It can't be read.
         """
-        tree = self._tree()
+        tree = self._tree_for(worker, regions or {})
         if paths is None:
             return self._made(tree, (), lazy, mapped, progress)
         chosen = {tuple(steps): _at(tree, tuple(steps)) for steps in paths}
@@ -134,12 +148,15 @@ class Manifest:
             found += self._wrong_with(use.pack)
         words: dict[int, str] = {}
         try:
-            words = {content.index: place(steps) for steps, content in _chunked(self._tree())}
+            for part in self._parts():
+                words.update((content.index, place(steps)) for steps, content in _chunked(self._tree(part)))
         except CorruptionError as error:
             found.append(error)
         work: list[Work] = []
+        # Read to know the words.
+        read = {part.first + part.tree for part in self._parts() if isinstance(part.tree, int)}
         for index in range(len(self.said.chunked)):
-            if index != self.said.tree:  # it was read to know the words
+            if index not in read:
                 work += self.reader.whole(index, None, words.get(index, "the state"))
         return found + self.reader.damaged(work, progress)
 
@@ -155,14 +172,36 @@ class Manifest:
 
     # -- within ---------------------------------------------------------------------------------
 
-    def _tree(self) -> Any:
-        said = self.said
-        data = said.tree if isinstance(said.tree, bytes) else bytes(self.reader.read(said.tree, "the tree"))
-        lengths = [listed.length for listed in said.chunked]
+    def _parts(self) -> tuple[PartEntry, ...]:
+        return self.said.parts or (PartEntry(self.said.tree, 0, len(self.said.chunked)),)
+
+    def _tree(self, part: PartEntry) -> Any:
+        """Return a part's tree; its nodes name lists by the numbers that they have in the manifest."""
+        first = part.first
+        data = part.tree if isinstance(part.tree, bytes) else bytes(self.reader.read(first + part.tree, "the tree"))
+        lengths = [listed.length for listed in self.said.chunked[first : first + part.count]]
         try:
-            return decode_tree(data, lengths)
+            tree = decode_tree(data, lengths)
         except MalformedError as error:
             raise self._senseless("its tree", error) from error
+        return rebuilt(tree, lambda _, node: moved(node, first)) if first else tree
+
+    def _tree_for(self, worker: tuple[int, int], regions: Regions) -> Any:
+        """Return the tree of a worker: what it gave, or its share of all that was given."""
+        rank, size = worker
+        parts = self._parts()
+        if len(parts) == size and not regions:
+            return self._tree(parts[rank])
+        return assembled([self._tree(part) for part in parts], rank, size, regions, self._are_one)
+
+    def _are_one(self, one: Node, other: Node) -> bool:
+        """Whether two nodes say the same: told by their digests, without reading their bytes."""
+        mine, others = content_of(one), content_of(other)
+        if not isinstance(mine, Chunked) or not isinstance(others, Chunked):
+            return one == other
+        first, second = (self.said.chunked[each.index] for each in (mine, others))
+        is_same = (first.length, first.digests) == (second.length, second.digests)
+        return is_same and moved(other, mine.index - others.index) == one
 
     def _senseless(self, what: str, error: MalformedError) -> CorruptionError:
         path = f"{self._objects.where}/{self._key}"
@@ -207,19 +246,38 @@ class Manifest:
             raise CorruptionError(reason, path=self.reader.path_of(pack), next_step=STEP)
         return whole[offset_bytes : offset_bytes + length]
 
-    def _checked(self, steps: Steps, node: Node) -> Node:
+    def _checked(self, steps: Steps, node: Any) -> Any:
         """Return a node whose sizes fit: what takes a library to tell is told here."""
         array = node.array if isinstance(node, TensorNode) else node
         if isinstance(array, ArrayNode) and (isinstance(node, TensorNode) or item_bytes_of(array.kind) is None):
             content = content_of(node)
             size_bytes = self.reader.length(content.index) if isinstance(content, Chunked) else len(content)
             try:
-                arrays.check_size(node, size_bytes)  # type: ignore[arg-type]  # one of the two that have an array
+                arrays.check_size(node, size_bytes)
             except MalformedError as error:
                 raise self._senseless(place(steps), error) from error
         return node
 
-    def _handle(self, steps: Steps, node: Node) -> Any:
+    def _compound(self, steps: Steps, node: Any, made: Callable[[Steps, Any], Any]) -> Any:
+        """Return what holds other nodes, made of what is made of those."""
+        if isinstance(node, ShardNode):
+            if isinstance(node.array, Pieces):
+                array = put_together(node.array, lambda each: self._handle(steps, self._checked(steps, each)))
+            else:
+                array = made(steps, self._checked(steps, node.array))
+            return Shard(array, node.shape, node.offset)
+        keyed = Keyed(groups=node.groups)
+        for group, each in node.items():
+            data = made((*steps, group), each)
+            try:
+                keyed.update(entries_of(data if isinstance(data, bytes) else data.read()))
+            except MalformedError as error:
+                raise self._senseless(place((*steps, group)), error) from error
+        return keyed
+
+    def _handle(self, steps: Steps, node: Any) -> Any:
+        if isinstance(node, COMPOUND):
+            return self._compound(steps, node, self._handle)
         if isinstance(node, FileNode):
             return SavedFile(self.reader, node, place(steps))
         if not isinstance(content_of(node), Chunked):
@@ -228,7 +286,9 @@ class Manifest:
             return SavedBytes(self.reader, node, place(steps))
         return SavedArray(self.reader, node, place(steps))
 
-    def _value(self, steps: Steps, node: Node, memory: dict[int, memoryview]) -> Any:
+    def _value(self, steps: Steps, node: Any, memory: dict[int, memoryview]) -> Any:
+        if isinstance(node, COMPOUND):
+            return self._compound(steps, node, lambda at, each: self._value(at, each, memory))
         if isinstance(node, FileNode):
             return SavedFile(self.reader, node, place(steps))
         content = content_of(node)

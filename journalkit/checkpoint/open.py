@@ -32,7 +32,7 @@ from journalkit.options import Duration, seconds
 from journalkit.runtime.place import caller
 
 MODES: Final = ("rw", "maintain", "r")
-_HOUR_S: Final = 3600.0
+HOUR_S: Final = 3600.0
 
 
 def open_checkpoints(
@@ -42,7 +42,7 @@ def open_checkpoints(
     create: bool = True,
     keep: Keep | None = None,
     when: When | None = None,
-    trash_period: Duration = _HOUR_S,
+    trash_period: Duration = HOUR_S,
     writers: Literal["several", "one"] = "several",
     digest: Literal["sha256", "blake3"] | None = None,
     compression: Literal["zstd"] | None = None,
@@ -128,7 +128,7 @@ def open_on(
     create: bool = True,
     keep: Keep | None = None,
     when: When | None = None,
-    trash_period: Duration = _HOUR_S,
+    trash_period: Duration = HOUR_S,
     writers: str = "several",
     digest: str | None = None,
     compression: str | None = None,
@@ -139,6 +139,45 @@ def open_on(
     """Open the checkpoints in a place that somebody opened already: as `open_checkpoints`."""
     if mode not in MODES:
         raise KeyValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
+    check_writing(digest, compression, threads)
+    pace = Pace(when, clock) if when is not None else None
+    held = _leased(objects, clock, lease, lease_patience) if lease is not None and mode == "rw" else None
+    manifests = Manifests(objects)
+    try:
+        saver = saver_on(
+            objects,
+            clock,
+            manifests,
+            mode=mode,
+            create=create,
+            writers=writers,
+            keep=keep,
+            trash_period=trash_period,
+            options=SaveOptions(digest or "", compression or "none", threads),
+        )
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
+    if held is not None:
+        held.keep()
+    finder = Finder(objects, manifests)
+    return Checkpoints(objects, clock, finder, saver, mode=mode, pace=pace, lease=held, opened_at=caller())
+
+
+def saver_on(
+    objects: Objects,
+    clock: Clock,
+    manifests: Manifests,
+    *,
+    mode: str,
+    create: bool,
+    writers: str,
+    keep: Keep | None,
+    trash_period: Duration,
+    options: SaveOptions,
+) -> Saver | None:
+    """Return what changes the checkpoints of a place, None for a reader. In mode "rw" it takes over the job."""
     if writers not in WRITERS:
         raise KeyValueError(f"writers={writers!r} is none of {', '.join(WRITERS)}")
     if keep is not None and not isinstance(keep, Keep):
@@ -146,34 +185,17 @@ def open_on(
     trash_period_s = seconds(trash_period, "trash_period")
     if not trash_period_s >= 0:
         raise KeyValueError(f"trash_period={trash_period!r}: not before now")
-    _check_writing(digest, compression, threads)
-    pace = Pace(when, clock) if when is not None else None
-    held = _leased(objects, clock, lease, lease_patience) if lease is not None and mode == "rw" else None
-    manifests = Manifests(objects)
-    try:
-        heads = _heads(objects, clock, mode, writers, create=create)
-    except BaseException:
-        if held is not None:
-            held.release()
-        raise
-    saver = None
-    if heads is not None:
-        saver = Saver(
-            objects,
-            clock,
-            heads,
-            manifests,
-            keep=keep,
-            trash_period_s=trash_period_s,
-            options=SaveOptions(digest or "", compression or "none", threads),
-            is_writer=mode == "rw",
-        )
-        if mode == "rw":
-            saver.sweep_after_the_last()
-    if held is not None:
-        held.keep()
-    finder = Finder(objects, manifests)
-    return Checkpoints(objects, clock, finder, saver, mode=mode, pace=pace, lease=held, opened_at=caller())
+    heads = _heads(objects, clock, mode, writers, create=create)
+    if heads is None:
+        return None
+    is_writer = mode == "rw"
+    saver = Saver(
+        objects, clock, heads, manifests,
+        keep=keep, trash_period_s=trash_period_s, options=options, is_writer=is_writer,
+    )  # fmt: skip
+    if is_writer:
+        saver.sweep_after_the_last()
+    return saver
 
 
 def _with_copies(main: Objects, local: str | os.PathLike[str], clock: Clock, mode: str) -> Objects:
@@ -217,7 +239,7 @@ def _heads(objects: Objects, clock: Clock, mode: str, writers: str, *, create: b
     return HeadWriter.begin(objects, clock, writers=writers)
 
 
-def _check_writing(digest: str | None, compression: str | None, threads: int | None) -> None:
+def check_writing(digest: str | None, compression: str | None, threads: int | None) -> None:
     """Refuse now what would be refused by the first save, when the job has run for hours. Raises UsageError."""
     if digest is not None:
         if digest not in (SHA256, BLAKE3):

@@ -34,7 +34,14 @@ from journalkit.checkpoint.saving import SaveOptions, Written, copy_checkpoint, 
 from journalkit.checkpoint.sweeping import NOTHING, Pruned
 from journalkit.checkpoint.tree import Captured
 from journalkit.clock import Clock
-from journalkit.errors import CorruptionError, FencedError, JournalError, KeyValueError, UnknownOutcomeError
+from journalkit.errors import (
+    CheckpointAbortedError,
+    CorruptionError,
+    FencedError,
+    JournalError,
+    KeyValueError,
+    UnknownOutcomeError,
+)
 from journalkit.format import names
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import Objects
@@ -48,7 +55,6 @@ TRASH_MAX: Final = 500
 """How many checkpoints wait in the trash at most: a head names them all. Others stay until there is room."""
 
 _log = logging.getLogger("journalkit.checkpoint")
-
 
 Write: TypeAlias = Callable[[Place, Manifest | None], Written]
 """Given where a checkpoint will be, and the one that it stands on, writes its objects."""
@@ -106,6 +112,11 @@ class Saver:
         """The writer's epoch."""
         return self._heads.epoch
 
+    @property
+    def job(self) -> bytes:
+        """The job's identity."""
+        return self._heads.head.job
+
     def save(self, captured: Captured, said: Said, progress: Progress | None = None) -> Saved:
         """Write a captured state and publish it.
 
@@ -150,6 +161,16 @@ class Saver:
             )
 
         return self._published(write)
+
+    def save_together(self, write: Write, number: int) -> Saved:
+        """Publish what several workers have written as a save of that number, by `write`, which is called once.
+
+        Raises as `Checkpoints.save`, what `write` raises, and:
+
+        Raises:
+            CheckpointAbortedError: A checkpoint that some of them stand on was deleted meanwhile.
+        """
+        return self._published(write, number)
 
     def trash(self, places: Collection[Place]) -> Head:
         """Put checkpoints into the trash. What isn't there is left out.
@@ -252,20 +273,24 @@ class Saver:
             return None
         return newest, manifest
 
-    def _published(self, write: Write) -> Saved:
+    def _published(self, write: Write, number: int | None = None) -> Saved:
         with self._one_save:
             try:
-                saved = self._save_on(self._base(), write)
+                saved = self._save_on(self._base(), write, number)
             except _BaseGoneError:
+                if number is not None:
+                    raise CheckpointAbortedError("what it stands on was deleted meanwhile: save again") from None
                 saved = self._save_on(None, write)
             self._newest = (saved.entry, saved.manifest)
             self._tidy()
             return saved
 
-    def _save_on(self, base: tuple[CheckpointEntry, Manifest] | None, write: Write) -> Saved:
+    def _save_on(
+        self, base: tuple[CheckpointEntry, Manifest] | None, write: Write, number: int | None = None
+    ) -> Saved:
         with self._numbers:
-            place = (self._heads.epoch, self._next_save)
-            self._next_save += 1
+            place = (self._heads.epoch, self._next_save if number is None else number)
+            self._next_save = place[1] + 1
             self._in_flight.add(place)
         is_settled = True
         try:
@@ -280,7 +305,7 @@ class Saver:
             self._needed.add(entry)
             is_settled = False
             try:
-                self._publish(entry, base[0].place if base is not None else None)
+                self._publish(entry, {*written.bases, *((base[0].place,) if base is not None else ())})
             except (UnknownOutcomeError, _SharedEpochError, KeyboardInterrupt):
                 raise
             except Exception:
@@ -295,14 +320,14 @@ class Saver:
         self._in_flight.discard(place)
         return Saved(entry, manifest, written)
 
-    def _publish(self, entry: CheckpointEntry, base: Place | None) -> None:
+    def _publish(self, entry: CheckpointEntry, bases: Collection[Place]) -> None:
         def change(head: Head) -> Head | None:
             there = self._found(head, entry.place)
             if there is not None and there.manifest_digest != entry.manifest_digest:
                 raise _SharedEpochError(f"{self._objects.where}: another writer has this epoch: {_NOT_ENFORCED}")
             if there is not None:
                 return None
-            if base is not None and self._found(head, base) is None:
+            if any(self._found(head, base) is None for base in bases):
                 raise _BaseGoneError
             added = catalogue.add(self._objects, self._clock, head, entry)
             leaving = self._leaving(added, is_all=added.pages != head.pages)

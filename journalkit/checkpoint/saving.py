@@ -45,6 +45,8 @@ class Written:
     """What a save wrote. `manifest_bytes` and `manifest_digest` are what a head says of it.
 
     `bytes_written` counts pack and manifest, `bytes_total` what the state has.
+    `bases` are the checkpoints that it stands on, where others than the one
+    that was given.
     """
 
     manifest: CheckpointManifest
@@ -55,9 +57,30 @@ class Written:
     bytes_total: int
     chunks_new: int
     chunks_known: int
+    bases: frozenset[tuple[int, int]] = frozenset()
 
 
 _DEFAULTS = SaveOptions()
+
+
+def write_part(
+    objects: Objects,
+    said: CheckpointManifest,
+    captured: Captured,
+    known: Known,
+    options: SaveOptions = _DEFAULTS,
+    progress: Progress | None = None,
+) -> CheckpointManifest:
+    """Write one worker's pack of a save, if anything in it is new; return the manifest of this part, not written.
+
+    `said` is what it says besides its tree and chunks. Durability and errors as `write_checkpoint`.
+    """
+    _encoded(said)  # so that what can't be said is refused before anything is written
+    entry = PackEntry(said.epoch, said.save, said.part, 0)
+    writer = PackWriter(
+        said.job, entry, known, compression=options.compression, threads=options.threads, progress=progress
+    )
+    return _packed(objects, writer, writer.parts(captured.leaves), replace(said, tree=captured.tree))
 
 
 def write_checkpoint(
@@ -147,25 +170,34 @@ def _written(
     objects: Objects, writer: PackWriter, pack: Generator[Part, None, None], said: CheckpointManifest, bytes_total: int
 ) -> Written:
     """Write a pack, if there is anything in it, and behind it the manifest."""
+    written = replace(
+        write_manifest(objects, _packed(objects, writer, pack, said)),
+        bytes_total=bytes_total,
+        chunks_new=writer.chunks_new,
+        chunks_known=writer.chunks_known,
+    )
+    return replace(written, bytes_written=writer.pack_bytes + written.manifest_bytes)
+
+
+def _packed(
+    objects: Objects, writer: PackWriter, pack: Generator[Part, None, None], said: CheckpointManifest
+) -> CheckpointManifest:
+    """Write a pack, if there is anything in it, and return the manifest that names it."""
     with closing(pack) as parts:
         first = next(parts, None)
         if first is not None:
             objects.put(names.pack_key(said.epoch, said.save, said.part), itertools.chain((first,), parts))
     lists, packs = writer.finished()
-    manifest = replace(said, chunked=lists, packs=packs)
+    return replace(said, chunked=lists, packs=packs)
+
+
+def write_manifest(objects: Objects, manifest: CheckpointManifest) -> Written:
+    """Write a checkpoint's manifest, whose packs are there. Durability and errors as `write_checkpoint`."""
     data = _encoded(manifest)
-    key = names.checkpoint_key(said.epoch, said.save)
+    key = names.checkpoint_key(manifest.epoch, manifest.save)
     objects.put(key, (data,))
-    return Written(
-        manifest,
-        key,
-        len(data),
-        hashlib.sha256(data).digest(),
-        writer.pack_bytes + len(data),
-        bytes_total,
-        writer.chunks_new,
-        writer.chunks_known,
-    )
+    total = sum(listed.length for listed in manifest.chunked)
+    return Written(manifest, key, len(data), hashlib.sha256(data).digest(), len(data), total, 0, 0)
 
 
 def _encoded(manifest: CheckpointManifest) -> bytes:

@@ -170,14 +170,14 @@ def orphans(
 
     def is_nobodys(key: str) -> bool:
         place = names.saved_place(key)
-        epoch = place[0] if place is not None else names.page_epoch(key)
+        epoch = place[0] if place is not None else names.page_epoch(key) or names.run_epoch(key)
         if epoch is None or key in needed or epoch > head.epoch:
             return False
         if epoch < head.epoch:
             return True
         return unsettled is not None and place is not None and place not in unsettled
 
-    prefixes = (names.PACKS, names.MANIFESTS, names.PAGES)
+    prefixes = (names.PACKS, names.MANIFESTS, names.PAGES, names.RUNS, names.ROUNDS)
     listed = chain.from_iterable(_listed(objects, prefix) for prefix in prefixes)
     return Garbage(tuple(status for status in listed if is_nobodys(status.key)))
 
@@ -186,7 +186,8 @@ def after_the_last(objects: ReadableObjects, head: Head) -> Garbage:
     """Return what saves of earlier epochs left that came behind the newest checkpoint: orphans for certain.
 
     A checkpoint needs packs of its own save and of earlier ones only. So this reads no manifest, and lists no more
-    than what is behind the newest checkpoint, and its own packs. Raises as `orphans`.
+    than what is behind the newest checkpoint, its own packs, and what workers of a run had to say to each other.
+    Raises as `orphans`.
     """
     newest = next(catalogue.newest_first(objects, head), None)
     places = [entry.checkpoint.place for entry in head.trash] + ([newest.place] if newest is not None else [])
@@ -196,6 +197,11 @@ def after_the_last(objects: ReadableObjects, head: Head) -> Garbage:
         for status in _listed(objects, prefix, after):
             place = names.saved_place(status.key)
             if place is not None and last < place and place[0] < head.epoch:
+                found.append(status)
+    for prefix in (names.RUNS, names.ROUNDS):
+        for status in _listed(objects, prefix):
+            epoch = names.run_epoch(status.key)
+            if epoch is not None and epoch < head.epoch:
                 found.append(status)
     return Garbage(tuple(found))
 

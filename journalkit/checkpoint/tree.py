@@ -21,9 +21,10 @@ from typing import Any, Final
 
 from journalkit.checkpoint import arrays
 from journalkit.checkpoint.chunks import INLINE_BYTES
+from journalkit.checkpoint.keyed import Keyed, Shard, by_group, key_groups_of
 from journalkit.errors import KeyTypeError, KeyValueError, UsageError
 from journalkit.format.codec import CborCodec
-from journalkit.format.nodes import BytesNode, Chunked, FileNode, is_file_name
+from journalkit.format.nodes import BytesNode, Chunked, FileNode, GroupsNode, ShardNode, is_file_name
 from journalkit.format.tree import encode_tree
 from journalkit.format.values import SCALARS, VALUE_DEPTH_MAX, refuse_unstorable
 from journalkit.fs.interface import ReadableFileSystem
@@ -105,7 +106,12 @@ class Buffers:
 
 
 def capture(
-    state: object, *, copy: bool = True, buffers: Buffers | None = None, fs: ReadableFileSystem | None = None
+    state: object,
+    *,
+    copy: bool = True,
+    buffers: Buffers | None = None,
+    fs: ReadableFileSystem | None = None,
+    worker: tuple[int, int] | None = None,
 ) -> Captured:
     """Return a state as it is now.
 
@@ -114,6 +120,7 @@ def capture(
         copy: Whether long bytes are copied. If not, the caller changes none of it until it is written.
         buffers: Where memory for copies comes from, and goes back to.
         fs: Where files in the state are, the machine's own file system by default.
+        worker: Whose state it is, of several: rank and size. What belongs to another one is refused.
 
     Raises:
         UsageError: Something in it can't be preserved, and where; or a file can't be read.
@@ -123,7 +130,7 @@ def capture(
     Complexity:
         O(number of values), and a copy of the long bytes if one is asked for.
     """
-    walk = _Capture(copy, buffers if buffers is not None else Buffers(), fs)
+    walk = _Capture(copy, buffers if buffers is not None else Buffers(), fs, worker)
     try:
         data = encode_tree(walk.node(state, (), 1))
         tree: bytes | int = data
@@ -138,9 +145,12 @@ def capture(
 class _Capture:
     """One walk through a state."""
 
-    def __init__(self, copy: bool, buffers: Buffers, fs: ReadableFileSystem | None) -> None:
+    def __init__(
+        self, copy: bool, buffers: Buffers, fs: ReadableFileSystem | None, worker: tuple[int, int] | None
+    ) -> None:
         self._copy = copy
         self._fs = fs
+        self._worker = worker
         self._known: dict[tuple[int, int], int] = {}
         self.buffers = buffers
         self.leaves: list[Leaf] = []
@@ -177,6 +187,10 @@ class _Capture:
             return FileNode(value.file_name, self._content(memoryview(found), found, steps, is_ours=True))
         if isinstance(value, os.PathLike):
             return self._file(os.fspath(value), steps)
+        if kind is Keyed:
+            return self._keyed(value, steps)
+        if kind is Shard:
+            return ShardNode(self.node(value.array, steps, depth), value.shape, value.offset)
         self._refuse_unstorable(value, steps)
         return value
 
@@ -193,6 +207,20 @@ class _Capture:
                 self._refuse_unstorable(key, (*steps, key))
             made[key] = child if type(child) in _SHORT else self.node(child, (*steps, key), depth + 1)
         return made
+
+    def _keyed(self, value: Keyed, steps: Steps) -> GroupsNode:
+        mine = key_groups_of(*self._worker, value.groups) if self._worker is not None else None
+        try:
+            found = by_group(value, mine)
+        except UsageError as error:
+            raise type(error)(f"{place(steps)}: {error}") from None
+        return GroupsNode(
+            value.groups,
+            {
+                group: BytesNode("bytes", self._content(memoryview(data), data, (*steps, group), is_ours=True))
+                for group, data in found.items()
+            },
+        )
 
     def _refuse_unstorable(self, value: Any, steps: Steps) -> None:
         try:

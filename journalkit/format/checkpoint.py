@@ -102,9 +102,22 @@ class ChunkList:
 
 
 @dataclass(frozen=True, slots=True)
+class PartEntry:
+    """What one of several workers gave: its tree, and the lists of chunks that are its own.
+
+    The tree counts lists from the part's first, `first` of the manifest; there are `count`.
+    """
+
+    tree: bytes | int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointManifest:
     """What one checkpoint is. `tree` is its CBOR, or the number of the chunk list that has it.
 
+    Of several workers each has a tree in `parts`, by rank, and `tree` is empty.
     `time_us` is a label. `offsets` and `metadata` are the application's,
     `prepared` the handles of its sinks, by their names.
     """
@@ -123,6 +136,7 @@ class CheckpointManifest:
     metrics: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
     prepared: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[PartEntry, ...] = ()
 
 
 def encode_manifest(manifest: CheckpointManifest) -> bytes:
@@ -138,6 +152,9 @@ def encode_manifest(manifest: CheckpointManifest) -> bytes:
     plain["packs"] = [list(plain_of(each).values()) for each in manifest.packs]
     for name in ("offsets", "metrics", "prepared"):
         plain[name] = dict(plain[name])
+    plain["parts"] = [list(plain_of(each).values()) for each in manifest.parts]
+    if not manifest.parts:
+        del plain["parts"]
     data = _MANIFEST.seal_plain(plain)
     if len(data) > MANIFEST_BYTES_MAX:
         raise MalformedError(f"a manifest of {len(data)} bytes is too large")
@@ -177,8 +194,7 @@ def check_manifest(manifest: CheckpointManifest) -> None:
     _BOUNDS.check(manifest)
     if manifest.digest not in DIGESTS:
         raise MalformedError(f"the digest is {manifest.digest!r:.50}")
-    if type(manifest.tree) is not bytes:
-        _require_number(manifest.tree, len(manifest.chunked) - 1, "tree")
+    _check_parts(manifest)
     if len(manifest.name) > NAME_CHARACTERS_MAX:
         raise MalformedError("the name is too long")
     if type(manifest.offsets) is not dict:
@@ -197,6 +213,30 @@ def check_manifest(manifest: CheckpointManifest) -> None:
         raise MalformedError("a pack is named twice")
     for chunks in manifest.chunked:
         _check_chunks(chunks, manifest.packs)
+
+
+def _check_parts(manifest: CheckpointManifest) -> None:
+    """Raise MalformedError unless the trees' lists are there, and those of the parts lie behind one another."""
+    if not manifest.parts:
+        _check_root(manifest.tree, len(manifest.chunked))
+        return
+    if manifest.tree != b"" or len(manifest.parts) > PART_MAX + 1:
+        raise MalformedError("it has a tree besides those of its parts, or too many of those")
+    at = 0
+    for part in manifest.parts:
+        _require_number(part.first, SIZE_MAX, "a part's first list")
+        _require_number(part.count, SIZE_MAX, "a part's number of lists")
+        if part.first != at:
+            raise MalformedError("the lists of the parts don't lie behind one another")
+        _check_root(part.tree, part.count)
+        at += part.count
+    if at != len(manifest.chunked):
+        raise MalformedError("the parts have other lists than there are")
+
+
+def _check_root(tree: bytes | int, lists: int) -> None:
+    if type(tree) is not bytes:
+        _require_number(tree, lists - 1, "tree")
 
 
 def _check_chunks(chunks: ChunkList, packs: tuple[PackEntry, ...]) -> None:
@@ -259,15 +299,20 @@ def _chunks_as_plain(chunks: ChunkList) -> dict[str, Any]:
 
 
 def _from_plain(plain: object) -> CheckpointManifest:
-    if type(plain) is not dict or set(plain) != set(names_of(CheckpointManifest)):
+    if type(plain) is not dict or {*plain, "parts"} != set(names_of(CheckpointManifest)):
         raise MalformedError("the fields of a manifest aren't there, or others are")
+    parts = []
+    for each in _list_of(plain.get("parts", []), "parts"):
+        if len(_list_of(each, "a part")) != len(names_of(PartEntry)):
+            raise MalformedError("a part has other fields")
+        parts.append(PartEntry(*each))
     chunked = tuple(_chunks_from_plain(each) for each in _list_of(plain["chunked"], "chunked"))
     packs = []
     for each in _list_of(plain["packs"], "packs"):
         if len(_list_of(each, "a pack")) != len(names_of(PackEntry)):
             raise MalformedError("a pack has other fields")
         packs.append(PackEntry(*each))
-    manifest = CheckpointManifest(**{**plain, "chunked": chunked, "packs": tuple(packs)})
+    manifest = CheckpointManifest(**{**plain, "chunked": chunked, "packs": tuple(packs), "parts": tuple(parts)})
     check_manifest(manifest)
     return manifest
 

@@ -110,6 +110,48 @@ def page_epoch(key: str) -> int | None:
     return int(match[1]) if match else None
 
 
+RUNS = "runs/"
+ROUNDS = "rounds/"
+_RUN = re.compile(r"runs/[0-9a-f]{32}-(\d{10})", re.ASCII)
+_ROUND = re.compile(r"rounds/(\d{10})/(?:joined-\d{6}|\d{10}-(?:\d{6}|verdict))", re.ASCII)
+
+
+def run_prefix(token_digest: bytes) -> str:
+    """Return what the keys of a run of several workers begin with."""
+    return f"{RUNS}{token_digest.hex()}-"
+
+
+def run_key(token_digest: bytes, epoch: int) -> str:
+    """Return the object key by which the workers of a run find it."""
+    return f"{run_prefix(token_digest)}{epoch:010d}"
+
+
+def joined_key(epoch: int, rank: int) -> str:
+    """Return the object key by which one process becomes a rank of a run."""
+    return f"{ROUNDS}{epoch:010d}/joined-{rank:06d}"
+
+
+def round_prefix(epoch: int, number: int) -> str:
+    """Return what the keys of a round begin with."""
+    return f"{ROUNDS}{epoch:010d}/{number:010d}-"
+
+
+def report_key(epoch: int, number: int, rank: int) -> str:
+    """Return the object key of what a rank says in a round."""
+    return f"{round_prefix(epoch, number)}{rank:06d}"
+
+
+def verdict_key(epoch: int, number: int) -> str:
+    """Return the object key of how a round ends."""
+    return f"{round_prefix(epoch, number)}verdict"
+
+
+def run_epoch(key: str) -> int | None:
+    """Return the epoch of what belongs to a run of several workers, None for any other key."""
+    match = _RUN.fullmatch(key) or _ROUND.fullmatch(key)
+    return int(match[1]) if match else None
+
+
 LEASES = "lease/"
 _LEASE = re.compile(r"lease/(\d{10})", re.ASCII)
 

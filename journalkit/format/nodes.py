@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,7 @@ from journalkit.format.malformed import MalformedError
 from journalkit.format.values import SCALARS, VALUE_DEPTH_MAX, refuse_unstorable
 
 DIMENSIONS_MAX: Final = 64
+GROUPS_MAX: Final = 1 << 20
 NAME_CHARACTERS_MAX: Final = 255
 SIZE_MAX: Final = (1 << 62) - 1
 REASON_CHARACTERS_MAX: Final = 200
@@ -76,14 +77,44 @@ class FileNode:
     content: Content
 
 
+class GroupsNode(dict[int, BytesNode]):
+    """Keyed state: by number of the key group, the CBOR of its keys and values. `groups` is how many there can be."""
+
+    __slots__ = ("groups",)
+
+    def __init__(self, groups: int, found: Mapping[int, BytesNode]) -> None:
+        super().__init__(found)
+        self.groups = groups
+
+
+@dataclass(frozen=True, slots=True)
+class ShardNode:
+    """A part of an array that lies with several workers: the shape of the whole, and where the part begins.
+
+    In a file the array is a node; in memory something else may stand for it.
+    """
+
+    array: Any
+    shape: tuple[int, ...]
+    offset: tuple[int, ...]
+
+
 Node: TypeAlias = BytesNode | ArrayNode | TensorNode | FileNode
 NODES: Final = (BytesNode, ArrayNode, TensorNode, FileNode)
+COMPOUND: Final = (GroupsNode, ShardNode)
+"""What holds nodes and is one value for the application."""
+
+
+_REPLACED: Final = (*NODES, *COMPOUND)
 
 
 def walk(tree: object, steps: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Node]]:
     """Yield every node of a tree, with the keys and numbers by which it is reached."""
     if isinstance(tree, NODES):
         yield steps, tree
+    elif isinstance(tree, ShardNode):
+        if isinstance(tree.array, NODES):
+            yield steps, tree.array
     elif isinstance(tree, dict):
         for key, child in tree.items():
             if type(child) not in SCALARS:
@@ -94,9 +125,9 @@ def walk(tree: object, steps: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
                 yield from walk(child, (*steps, at))
 
 
-def rebuilt(tree: Any, make: Callable[[tuple[Any, ...], Node], object], steps: tuple[Any, ...] = ()) -> Any:
-    """Return a tree with its nodes replaced. Lists and maps are changed in place: it is the caller's own."""
-    if isinstance(tree, NODES):
+def rebuilt(tree: Any, make: Callable[[tuple[Any, ...], Any], object], steps: tuple[Any, ...] = ()) -> Any:
+    """Return a tree with its nodes replaced, those that hold others as one. Lists and maps are changed in place."""
+    if isinstance(tree, _REPLACED):
         return make(steps, tree)
     if isinstance(tree, dict):
         for key, child in tree.items():
@@ -123,6 +154,13 @@ def check_tree(tree: Any, lengths: Sequence[int], depth: int) -> None:
         return
     if isinstance(tree, NODES):
         _check_node(tree, lengths)
+        return
+    if isinstance(tree, ShardNode):
+        _check_node(tree.array, lengths)
+        return
+    if isinstance(tree, GroupsNode):
+        for found in tree.values():
+            _check_node(found, lengths)
         return
     if depth > VALUE_DEPTH_MAX:
         raise MalformedError("the tree is nested too deep")
@@ -160,6 +198,16 @@ def _check_node(node: Node, lengths: Sequence[int]) -> None:
             raise MalformedError(f"an array of {array.shape} has {size_bytes} bytes")
 
 
+def moved(node: Any, by: int) -> Any:
+    """Return a node whose lists of chunks have numbers that are larger by so many."""
+    if isinstance(node, GroupsNode):
+        return GroupsNode(node.groups, {group: moved(found, by) for group, found in node.items()})
+    if isinstance(node, ShardNode | TensorNode):
+        return replace(node, array=moved(node.array, by))
+    content = node.content
+    return replace(node, content=Chunked(content.index + by)) if isinstance(content, Chunked) else node
+
+
 def item_bytes_of(kind: Any) -> int | None:
     """Return how many bytes an element of a plain kind has, None where NumPy or PyTorch has to say."""
     match = _ITEM.fullmatch(kind) if type(kind) is str else None
@@ -169,3 +217,10 @@ def item_bytes_of(kind: Any) -> int | None:
 def is_file_name(name: str) -> bool:
     """Whether a file may have that name, in whatever directory it is put."""
     return 0 < len(name) <= NAME_CHARACTERS_MAX and name not in (".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
+def fits(part: Sequence[int], offset: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a part of that shape that begins there lies within an array."""
+    return len(part) == len(offset) == len(shape) and all(
+        begin >= 0 and begin + size <= whole for size, begin, whole in zip(part, offset, shape, strict=True)
+    )

@@ -10,6 +10,8 @@
     1246429205  tensor of PyTorch: [array, map of what else it is]
     1246429206  file: [name, bytes]
     1246429207  OrderedDict, a map
+    1246429208  keyed state: [how many key groups there can be, map of bytes by the number of the group]
+    1246429209  part of an array of several workers: [shape of the whole, where the part begins, array]
 
 Wherever bytes stand in this table, a list of chunks may stand instead.
 
@@ -34,6 +36,7 @@ from journalkit.format.cbor_tags import DECODERS, ENCODERS, FRAMES_OF_SCALAR, FR
 from journalkit.format.malformed import MalformedError
 from journalkit.format.nodes import (
     DIMENSIONS_MAX,
+    GROUPS_MAX,
     REASON_CHARACTERS_MAX,
     SIZE_MAX,
     ArrayNode,
@@ -41,8 +44,11 @@ from journalkit.format.nodes import (
     Chunked,
     Content,
     FileNode,
+    GroupsNode,
+    ShardNode,
     TensorNode,
     check_tree,
+    fits,
     is_file_name,
 )
 from journalkit.format.values import VALUE_DEPTH_MAX
@@ -55,6 +61,8 @@ TAG_SCALAR: Final = 0x4A4B_0014
 TAG_TENSOR: Final = 0x4A4B_0015
 TAG_FILE: Final = 0x4A4B_0016
 TAG_ORDERED: Final = 0x4A4B_0017
+TAG_GROUPS: Final = 0x4A4B_0018
+TAG_SHARD: Final = 0x4A4B_0019
 TAG_ROWS: Final = 40
 TAG_COLUMNS: Final = 1040
 
@@ -175,6 +183,14 @@ def _encode_ordered(encoder: CBOREncoder, value: OrderedDict[Any, Any]) -> None:
     encoder.encode_semantic(TAG_ORDERED, dict(value))
 
 
+def _encode_groups(encoder: CBOREncoder, value: GroupsNode) -> None:
+    encoder.encode_semantic(TAG_GROUPS, [value.groups, dict(value)])
+
+
+def _encode_shard(encoder: CBOREncoder, value: ShardNode) -> None:
+    encoder.encode_semantic(TAG_SHARD, [list(value.shape), list(value.offset), value.array])
+
+
 _ENCODERS: Final[dict[type, Callable[[CBOREncoder, Any], None]]] = {
     **ENCODERS,
     Chunked: _encode_chunked,
@@ -185,6 +201,8 @@ _ENCODERS: Final[dict[type, Callable[[CBOREncoder, Any], None]]] = {
     TensorNode: _encode_tensor,
     FileNode: _encode_file,
     OrderedDict: _encode_ordered,
+    GroupsNode: _encode_groups,
+    ShardNode: _encode_shard,
 }
 
 # -- reading ------------------------------------------------------------------------------------
@@ -305,6 +323,27 @@ def _decode_ordered(item: object, _immutable: bool) -> OrderedDict[Any, Any]:
     return OrderedDict(item)
 
 
+def _decode_groups(item: object, _immutable: bool) -> GroupsNode:
+    groups, found = _pair(item, "keyed state")
+    if type(groups) is not int or not 0 < groups <= GROUPS_MAX or type(found) is not dict:
+        raise ValueError("keyed state has no groups")
+    if any(type(group) is not int or not 0 <= group < groups for group in found):
+        raise ValueError("a key group has no such number")
+    return GroupsNode(groups, {group: BytesNode("bytes", _content(each)) for group, each in found.items()})
+
+
+def _decode_shard(item: object, _immutable: bool) -> ShardNode:
+    if not isinstance(item, list | tuple) or len(item) != 3:
+        raise ValueError("a part of an array is no three things")
+    shape, offset, array = _checked_shape(item[0]), _checked_shape(item[1]), item[2]
+    if type(array) is not ArrayNode and type(array) is not TensorNode:
+        raise ValueError("a part of an array is no array")
+    node = array.array if isinstance(array, TensorNode) else array
+    if not fits(node.shape, offset, shape):
+        raise ValueError("a part of an array lies outside of it")
+    return ShardNode(array, shape, offset)
+
+
 _DECODERS: Final = type(DECODERS)(
     {
         **DECODERS,
@@ -316,6 +355,8 @@ _DECODERS: Final = type(DECODERS)(
         TAG_TENSOR: _decode_tensor,
         TAG_FILE: _decode_file,
         TAG_ORDERED: _decode_ordered,
+        TAG_GROUPS: _decode_groups,
+        TAG_SHARD: _decode_shard,
         TAG_ROWS: _array_decoder(by_columns=False),
         TAG_COLUMNS: _array_decoder(by_columns=True),
         **{tag: _typed_decoder(kind) for tag, kind in _KIND_BY_TAG.items()},

@@ -30,6 +30,7 @@ PUBLIC = [
     "Journal",
     "JournalRecord",
     "Keep",
+    "Keyed",
     "Key",
     "Lsn",
     "Overhead",
@@ -47,6 +48,11 @@ PUBLIC = [
     "open",
     "open_async",
     "open_checkpoints",
+    "open_worker",
+    "key_group",
+    "key_groups_of",
+    "Shard",
+    "Worker",
     "open_journal",
 ]
 
@@ -84,6 +90,7 @@ ERRORS: dict[str, tuple[type[BaseException], ...]] = {
     "StoreNotFoundError": (errors.JournalError, FileNotFoundError),
     "HistoryGoneError": (errors.JournalError,),
     "CheckpointNotFoundError": (errors.JournalError,),
+    "CheckpointAbortedError": (errors.JournalError,),
     "ArchiveUnavailableError": (errors.JournalError,),
     "UnknownOutcomeError": (errors.ArchiveUnavailableError,),
     "DamagedCheckpointWarning": (UserWarning,),

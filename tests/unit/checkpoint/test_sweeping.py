@@ -137,7 +137,7 @@ def test_what_a_killed_save_left_is_found_by_the_next_writer_without_reading_a_m
     job.write(1)
     count = job.bucket.operation_count
     garbage = sweeping.after_the_last(job.objects, job.writer.head)
-    assert job.bucket.operation_count - count == 2
+    assert job.bucket.operation_count - count == 4
     assert {status.key for status in garbage.objects} == {
         name(1, save, *part) for save in (2, 3) for name, part in ((names.checkpoint_key, ()), (names.pack_key, (0,)))
     }

@@ -1,0 +1,346 @@
+"""One of several workers that save one checkpoint together.
+
+    every rank    capture, write its pack, report: the manifest of its part
+    rank 0        gather, merge the parts into one manifest, publish it: the checkpoint is there
+    every rank    is told what became of it, and returns or raises
+
+Rank 0 is the job's writer, with its epoch; the others publish nothing. So a
+checkpoint is there with all its parts or not at all, whoever dies when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from journalkit.checkpoint.agreeing import (
+    Words,
+    check_parts,
+    heard,
+    next_candidate,
+    part_in,
+    part_report,
+    place_in,
+    short,
+    told,
+)
+from journalkit.checkpoint.assembling import Regions
+from journalkit.checkpoint.background import Saving
+from journalkit.checkpoint.catalogue import Place
+from journalkit.checkpoint.checkpoint import Checkpoint
+from journalkit.checkpoint.chunks import best_digest
+from journalkit.checkpoint.finder import Finder, warn
+from journalkit.checkpoint.handle import Handle
+from journalkit.checkpoint.loading import Manifest
+from journalkit.checkpoint.merging import merged, part_of
+from journalkit.checkpoint.pack import Known, Progress
+from journalkit.checkpoint.rounds import Rounds
+from journalkit.checkpoint.said import Said, said
+from journalkit.checkpoint.saver import Saver
+from journalkit.checkpoint.saving import SaveOptions, Written, write_manifest, write_part
+from journalkit.checkpoint.tree import Captured, capture
+from journalkit.clock import Clock
+from journalkit.errors import (
+    CheckpointAbortedError,
+    CheckpointNotFoundError,
+    CorruptionError,
+    JournalError,
+    UnknownOutcomeError,
+)
+from journalkit.format import names
+from journalkit.format.checkpoint import CheckpointManifest
+from journalkit.format.envelope import plain_of
+from journalkit.format.head import CheckpointEntry
+from journalkit.objects.interface import Objects
+
+_log = logging.getLogger("journalkit.checkpoint")
+
+
+class Worker(Handle):
+    """One of several workers of a job. Made by `open_worker`.
+
+    All workers make the same calls in the same order: each `save` and each `load_latest` is one that all take part in.
+    Threads may share it; saves go one after the other.
+
+    Attributes:
+        where: The directory or URL.
+        rank: Which of them this is, from 0.
+        size: How many there are.
+        epoch: Which writer of the job they are together.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        clock: Clock,
+        finder: Finder,
+        saver: Saver | None,
+        rounds: Rounds,
+        *,
+        job: bytes,
+        epoch: int,
+        rank: int,
+        size: int,
+        options: SaveOptions,
+        opened_at: str,
+    ) -> None:
+        self.rank = rank
+        self.size = size
+        self.epoch = epoch
+        self._finder = finder
+        self._saver = saver
+        self._rounds = rounds
+        self._job = job
+        self._options = options
+        self._number = 0
+        self._base: tuple[Place, CheckpointManifest] | None = None
+        self._is_base_known = False
+        super().__init__(objects, clock, opened_at)
+
+    def save(
+        self,
+        state: Any,
+        *,
+        step: Any = None,
+        offsets: Mapping[Any, Any] | None = None,
+        metadata: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        """Save this worker's part of a checkpoint that all workers save together, and return the checkpoint.
+
+        Args:
+            state: As for `Checkpoints.save`. What is divided among the workers stands in a `Keyed`, by its keys, or in
+                `Shard`s of arrays. All else is each worker's own.
+            step: What has to be the same with all of them: the step of the computation, the number of a barrier. A
+                checkpoint of workers that aren't at the same step isn't made.
+            offsets: Of the inputs that this worker reads.
+            metadata: Taken from rank 0, like `metrics` and `name`.
+            metrics: As for `Checkpoints.save`.
+            name: As for `Checkpoints.save`.
+            progress: As for `Checkpoints.save`, of this worker's part.
+
+        Durability:
+            Once this returns, in whichever worker, the checkpoint survives a power cut with all its parts, and is
+            what every node finds as the latest.
+
+        Raises:
+            CheckpointAbortedError: Another worker couldn't do its part, or didn't in time. There is no checkpoint;
+                go on, and save the next one.
+            UsageError: The state can't be preserved. The others get CheckpointAbortedError.
+            UnknownOutcomeError: Rank 0 didn't say whether it was published; `load_latest` of the next run tells.
+            FencedError: Another run has the job; nothing was published, and nothing will be. Close.
+            StoreFullError, ArchiveUnavailableError, StorageError: As the second.
+            JournalError: What an earlier `save_async` failed with, once; nothing was done for this call, by anybody.
+        """
+        with self._turn():
+            captured, words = self._captured(state, lambda: said(offsets, metadata, metrics, name), copy=False)
+            return self._together(captured, words, step, progress)
+
+    def save_async(
+        self,
+        state: Any,
+        *,
+        step: Any = None,
+        offsets: Mapping[Any, Any] | None = None,
+        metadata: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        name: str | None = None,
+    ) -> Saving:
+        """Capture a state now and save it with the others while the job goes on; return what tells how that gets on.
+
+        As `Checkpoints.save_async` for `save`.
+        """
+        with self._turn():
+            captured, words = self._captured(state, lambda: said(offsets, metadata, metrics, name), copy=True)
+
+            def run(progress: Progress) -> Checkpoint:
+                try:
+                    return self._together(captured, words, step, progress)
+                finally:
+                    captured.release()
+
+            return self._saves.begin(run)
+
+    def load_latest(
+        self, *, lazy: bool = False, mapped: bool = False, regions: Regions | None = None
+    ) -> tuple[Any, Checkpoint] | None:
+        """Return this worker's share of the newest checkpoint that all can load, and that; None if there is none.
+
+        With as many workers as have saved it each gets what it gave. With more or fewer a `Keyed` has the keys of this
+        worker's groups, a `Shard` its even part, and everything else has to have been the same with all of them. What
+        one process has saved is divided in the same way.
+
+        Args:
+            lazy: As for `Checkpoint.load`.
+            mapped: As for `Checkpoint.load`.
+            regions: Which parts of arrays this worker wants, by where they stand in the state, if not the even ones:
+                `{("model", "w"): (slice(0, 512), slice(None))}`.
+
+        Raises:
+            UsageError: It can't be divided among so many workers; the others get CheckpointAbortedError.
+            CheckpointAbortedError: Another worker couldn't load its share, or didn't say so in time.
+            CorruptionError: There are some, and none is sound.
+            UnknownOutcomeError, FencedError, ArchiveUnavailableError, StorageError: As `save`.
+        """
+        with self._turn():
+            sound = self._finder.sound() if self._saver is not None else None
+            found: tuple[Any, Checkpoint] | None = None
+            news: dict[str, Any] = {}
+            while True:
+                self._rounds.report(news)
+                verdict = heard(self._rounds.verdict()) if sound is None else self._decided(sound)
+                if "done" in verdict:
+                    return found
+                which = verdict["candidate"]
+                if not which:
+                    return None
+                checkpoint = self._finder.find(which)
+                try:
+                    found = self._share_of(checkpoint, lazy, mapped, regions), checkpoint
+                    news = {"loaded": True}
+                except CorruptionError as error:
+                    warn(which, error)
+                    news = {"damaged": short(error)}
+                except BaseException as error:
+                    self._rounds.fail(short(error))
+                    raise
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._refusal is not None else ""
+        return f"<Worker {self.rank} of {self.size} at {self.where}, epoch {self.epoch}{closed}>"
+
+    # -- saving ---------------------------------------------------------------------------------
+
+    def _captured(self, state: Any, words: Callable[[], Said], *, copy: bool) -> tuple[Captured, Said]:
+        """Take the number of a save, and capture; what can't be is told to the others, who wait for this part."""
+        self._number += 1
+        try:
+            said = words()
+            captured = capture(state, copy=copy, buffers=self._buffers if copy else None, worker=(self.rank, self.size))
+        except BaseException as error:
+            self._rounds.fail(short(error))
+            raise
+        return captured, said
+
+    def _together(self, captured: Captured, words: Said, step: Any, progress: Progress | None) -> Checkpoint:
+        if self._saver is not None:
+            return self._lead(self._saver, captured, words, step, progress)
+        return self._follow(captured, words, step, progress)
+
+    def _lead(
+        self, saver: Saver, captured: Captured, words: Said, step: Any, progress: Progress | None
+    ) -> Checkpoint:
+        """Be rank 0: publish what all have written."""
+        is_begun = False
+
+        def write(place: Place, base: Manifest | None) -> Written:
+            nonlocal is_begun
+            mine = base.said if base is not None else None
+            part = self._part(place, mine, captured, words, progress)
+            is_begun = True
+            self._rounds.report(part_report(part, step, None))
+            reports = self._rounds.gather()
+            check_parts(reports)
+            parts = [part, *(part_in(words, part, rank) for rank, words in enumerate(reports) if rank)]
+            bases = frozenset(place_in(words["base"]) for words in reports if words.get("base"))
+            return replace(write_manifest(self._objects, merged(parts)), bases=bases)
+
+        try:
+            saved = saver.save_together(write, self._number)
+        except BaseException as error:
+            if is_begun:
+                self._tell(told(error))
+            else:
+                self._rounds.fail(short(error))
+            raise
+        self._tell({"published": list(plain_of(saved.entry).values())})
+        return self._finder.made(saved.entry, saved.manifest)
+
+    def _follow(self, captured: Captured, words: Said, step: Any, progress: Progress | None) -> Checkpoint:
+        """Be another rank: write a part, and hear what became of it."""
+        place = (self.epoch, self._number)
+        try:
+            base = self._standing_on()
+            part = self._part(place, base[1] if base is not None else None, captured, words, progress)
+            report = part_report(part, step, base[0] if base is not None else None)
+        except BaseException as error:
+            self._take_back(place)
+            self._rounds.fail(short(error))
+            raise
+        try:
+            self._rounds.report(report)
+            checkpoint = self._heard_of(place)
+        except CheckpointAbortedError:
+            self._take_back(place)
+            raise
+        self._base = (place, part)
+        return checkpoint
+
+    def _heard_of(self, place: Place) -> Checkpoint:
+        try:
+            published = heard(self._rounds.verdict())["published"]
+        except UnknownOutcomeError:
+            # Rank 0 may have ended between publishing and saying so.
+            with contextlib.suppress(CheckpointNotFoundError):
+                return self._finder.find(f"{place[0]}.{place[1]}")
+            raise
+        return self._finder.made(CheckpointEntry(*published))
+
+    def _part(
+        self,
+        place: Place,
+        base: CheckpointManifest | None,
+        captured: Captured,
+        words: Said,
+        progress: Progress | None,
+    ) -> CheckpointManifest:
+        """Write this rank's pack."""
+        digest = self._options.digest or best_digest()
+        bases = [] if base is None else [part_of(base, self.rank, self.size)]
+        said = CheckpointManifest(
+            self._job, *place, self.rank, self._clock.wall_us(), digest, b"",
+            offsets=words.offsets, metadata=words.metadata, metrics=words.metrics, name=words.name,
+        )  # fmt: skip
+        return write_part(self._objects, said, captured, Known.of(bases, digest), self._options, progress)
+
+    def _standing_on(self) -> tuple[Place, CheckpointManifest] | None:
+        """Return the checkpoint from which this rank's next part takes what hasn't changed; None if it takes none."""
+        if not self._is_base_known:
+            self._is_base_known = True
+            with contextlib.suppress(JournalError):  # then it is written whole
+                newest = next(self._finder.sound(), None)
+                if newest is not None:
+                    self._base = ((newest.epoch, newest.save), newest.manifest.said)
+        return self._base
+
+    def _take_back(self, place: Place) -> None:
+        """Delete this rank's pack of a save that isn't; what can't be is an orphan, and nobody's."""
+        with contextlib.suppress(JournalError):
+            self._objects.delete(names.pack_key(*place, self.rank))
+
+    # -- agreeing -------------------------------------------------------------------------------
+
+    def _decided(self, sound: Iterator[Checkpoint]) -> Words:
+        """Be rank 0: say what to load next, or that all have."""
+        try:
+            verdict = next_candidate(self._rounds.gather(), sound, self.where)
+        except BaseException as error:
+            self._tell(told(error))
+            raise
+        self._rounds.decide(verdict)
+        return verdict
+
+    def _tell(self, verdict: Words) -> None:
+        """End a round. What was done is done, whether the others hear of it or not."""
+        try:
+            self._rounds.decide(verdict)
+        except Exception as error:  # noqa: BLE001 - whatever the workers talk by raises
+            _log.warning("%s: the other workers weren't told how it ended: %s", self._objects.where, error)
+
+    def _share_of(self, checkpoint: Checkpoint, lazy: bool, mapped: bool, regions: Regions | None) -> Any:
+        return checkpoint.manifest.load(lazy=lazy, mapped=mapped, worker=(self.rank, self.size), regions=regions)
