@@ -19,7 +19,16 @@ from journalkit.checkpoint.tree import capture
 from journalkit.errors import CorruptionError, UnsupportedFormatError, UsageError
 from journalkit.format import checkpoint, names
 from journalkit.format.malformed import MalformedError, NewerFormatError
-from journalkit.format.nodes import ArrayNode, BytesNode, Chunked, FileNode, TensorNode, walk
+from journalkit.format.nodes import (
+    ArrayNode,
+    BytesNode,
+    Chunked,
+    FileNode,
+    GroupsNode,
+    ShardNode,
+    TensorNode,
+    walk,
+)
 from journalkit.format.tree import decode_tree, encode_tree
 from journalkit.format.values import same
 from journalkit.fs.memory import MemoryFileSystem
@@ -55,6 +64,9 @@ def checkpoint_seeds(chance: Random) -> Iterable[bytes]:
     tree = encode_tree({"a": ArrayNode("<f8", (2, 2), False, bytes(32)), "b": Chunked(0)})
     yield checkpoint.encode_manifest(replace(said, tree=tree, chunked=(first,), name="x", metadata=[1]))
     yield checkpoint.encode_manifest(replace(said, tree=b"\xf6", chunked=(), packs=(), digest="blake3"))
+    mine = checkpoint.PartEntry(tree, 0, 1)
+    parts = (mine, replace(mine, first=1), checkpoint.PartEntry(0, 2, 1))
+    yield checkpoint.encode_manifest(replace(said, tree=b"", chunked=(first, first, first), parts=parts))
 
 
 def mutate_checkpoint(data: bytes, chance: Random) -> bytes:
@@ -102,6 +114,8 @@ def tree_seeds(chance: Random) -> Iterable[bytes]:
         array, record, replace(array, by_columns=True), ArrayNode("|b1", (), False, b"\1", is_scalar=True),
         TensorNode(ArrayNode("bfloat16", (2,), False, bytes(4)), True, False, "cpu"), BytesNode("bytearray", b"x"),
         BytesNode("memoryview", Chunked(0)), Chunked(1), FileNode("a.bin", b"few"), (1, {2}, "x"), {"a": 1.5},
+        GroupsNode(8, {1: BytesNode("bytes", b"x"), 7: BytesNode("bytes", Chunked(1))}),
+        ShardNode(array, (4, 4), (1, 1)),
     ]  # fmt: skip
     yield from map(encode_tree, parts)
     yield encode_tree({f"{at}": part for at, part in enumerate(parts)})
@@ -120,6 +134,7 @@ def run_tree(data: bytes) -> None:
         found = tree
         for step in steps:
             found = found[step]
+        found = found.array if isinstance(found, ShardNode) else found
         require(found is node, f"{steps} don't lead to {node!r:.100}")
 
 

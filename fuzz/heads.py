@@ -1,4 +1,7 @@
-"""The target `head`: heads and catalogue pages of checkpoints, from anywhere, and read as the newest of a place."""
+"""The target `head`: heads and catalogue pages of checkpoints, from anywhere, and read as the newest of a place.
+
+What the workers of a run write to each other, too.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ from journalkit.checkpoint import catalogue
 from journalkit.checkpoint.heads import newest_head
 from journalkit.errors import CorruptionError, UnsupportedFormatError
 from journalkit.format import head, names
+from journalkit.format import round as round_format
 from journalkit.format.head import CheckpointEntry, Head, Page, PageEntry, TrashEntry
 from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.format.round import Report, RunEntry
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.objects.directory import DirectoryObjects
 
@@ -43,6 +48,15 @@ def head_seeds(chance: Random) -> Iterable[bytes]:
         if count:
             yield head.encode_page(Page(bytes(16), 0, bytes(16), checkpoints=entries))
             yield head.encode_page(Page(bytes(16), 1, bytes(16), pages=(replace(page, level=0),)))
+            yield report_of(chance, count)
+    yield round_format.encode_run(RunEntry(bytes(16), 3, 8))
+
+
+def report_of(chance: Random, count: int) -> bytes:
+    """Return what a rank says."""
+    return round_format.encode_report(
+        Report(3, count, count, {"manifest": chance.randbytes(40), "step": count, "base": [1, 2]})
+    )
 
 
 def mutate_head(data: bytes, chance: Random) -> bytes:
@@ -52,7 +66,12 @@ def mutate_head(data: bytes, chance: Random) -> bytes:
 
 def run_head(data: bytes) -> None:
     """What is accepted comes back; what a place's newest head says is asked for without another error than ours."""
-    for decode, encode in ((head.decode_head, head.encode_head), (head.decode_page, head.encode_page)):
+    for decode, encode in (
+        (head.decode_head, head.encode_head),
+        (head.decode_page, head.encode_page),
+        (round_format.decode_run, round_format.encode_run),
+        (round_format.decode_report, round_format.encode_report),
+    ):
         with suppress(MalformedError, NewerFormatError):
             found = decode(data)
             again = decode(encode(found))  # type: ignore[operator]
@@ -69,4 +88,4 @@ def run_head(data: bytes) -> None:
             list(catalogue.newest_first(objects, newest))
 
 
-TARGETS = (Target("head", "heads and pages of checkpoints", head_seeds, run_head, mutate_head),)
+TARGETS = (Target("head", "heads, pages and rounds of checkpoints", head_seeds, run_head, mutate_head),)

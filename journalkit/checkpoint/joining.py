@@ -94,6 +94,48 @@ def open_worker(
         FencedError: Another run has begun meanwhile.
         JournalError: For rank 0 as `open_checkpoints`.
     """
+    using = clock if clock is not None else SystemClock()
+    objects = open_objects(where, fs=fs, clock=using, options=options)
+    try:
+        return worker_on(
+            objects,
+            using,
+            rank=rank,
+            size=size,
+            run=run,
+            exchange=exchange,
+            patience=patience,
+            create=create,
+            keep=keep,
+            trash_period=trash_period,
+            writers=writers,
+            digest=digest,
+            compression=compression,
+            threads=threads,
+        )
+    except BaseException:
+        objects.close()
+        raise
+
+
+def worker_on(
+    objects: Objects,
+    clock: Clock,
+    *,
+    rank: int,
+    size: int,
+    run: str | None = None,
+    exchange: Exchange | None = None,
+    patience: Duration = _PATIENCE_S,
+    create: bool = True,
+    keep: Keep | None = None,
+    trash_period: Duration = HOUR_S,
+    writers: str = "several",
+    digest: str | None = None,
+    compression: str | None = None,
+    threads: int | None = None,
+) -> Worker:
+    """Open the checkpoints in a place that somebody opened already: as `open_worker`."""
     check_rank(rank, size)
     if not isinstance(run, str) and exchange is None:
         raise KeyTypeError(f"run={run!r:.100}: a text that is the same for all workers, and another one at each start")
@@ -101,36 +143,51 @@ def open_worker(
     if not patience_s > 0:
         raise KeyValueError(f"patience={patience!r}: some time")
     check_writing(digest, compression, threads)
-    using = clock if clock is not None else SystemClock()
-    objects = open_objects(where, fs=fs, clock=using, options=options)
-    try:
-        manifests = Manifests(objects)
-        how = SaveOptions(digest or "", compression or "none", threads)
-        saver: Saver | None = None
-        if rank == 0:
-            if exchange is None:
-                _refuse_old(objects, str(run))
-            saver = saver_on(
-                objects, using, manifests, mode="rw", create=create, writers=writers, keep=keep,
-                trash_period=trash_period, options=how,
-            )  # fmt: skip
-        meeting = _Meeting(objects, using, rank, size, patience_s)
-        found = meeting.by_exchange(exchange, saver) if exchange is not None else meeting.by_storage(str(run), saver)
-        rounds: Rounds
-        if exchange is not None:
-            rounds = ExchangedRounds(exchange, epoch=found.epoch, rank=rank)
-        else:
-            rounds = StorageRounds(
-                objects, using, epoch=found.epoch, rank=rank, size=size, patience_s=patience_s,
-                check=lambda: refuse_newer(objects, found.epoch),
-            )  # fmt: skip
-        return Worker(
-            objects, using, Finder(objects, manifests), saver, rounds,
-            job=found.job, epoch=found.epoch, rank=rank, size=size, options=how, opened_at=caller(),
-        )  # fmt: skip
-    except BaseException:
-        objects.close()
-        raise
+    manifests = Manifests(objects)
+    how = SaveOptions(digest or "", compression or "none", threads)
+    saver: Saver | None = None
+    if rank == 0:
+        if exchange is None:
+            _refuse_old(objects, str(run))
+        saver = saver_on(
+            objects,
+            clock,
+            manifests,
+            mode="rw",
+            create=create,
+            writers=writers,
+            keep=keep,
+            trash_period=trash_period,
+            options=how,
+        )
+    meeting = _Meeting(objects, clock, rank, size, patience_s)
+    found = meeting.by_exchange(exchange, saver) if exchange is not None else meeting.by_storage(str(run), saver)
+    rounds: Rounds
+    if exchange is not None:
+        rounds = ExchangedRounds(exchange, epoch=found.epoch, rank=rank)
+    else:
+        rounds = StorageRounds(
+            objects,
+            clock,
+            epoch=found.epoch,
+            rank=rank,
+            size=size,
+            patience_s=patience_s,
+            check=lambda: refuse_newer(objects, found.epoch),
+        )
+    return Worker(
+        objects,
+        clock,
+        Finder(objects, manifests),
+        saver,
+        rounds,
+        job=found.job,
+        epoch=found.epoch,
+        rank=rank,
+        size=size,
+        options=how,
+        opened_at=caller(),
+    )
 
 
 def refuse_newer(objects: Objects, epoch: int) -> bytes:
@@ -180,7 +237,7 @@ class _Meeting:
         """Return the run that rank 0 tells the others of."""
         mine = encode_run(RunEntry(saver.job, saver.epoch, self._size)) if saver is not None else b""
         told = [bytes(each) for each in exchange(mine)]
-        if len(told) != self._size or bool(told[self._rank]) != (self._rank == 0):
+        if len(told) != self._size or [at for at, each in enumerate(told) if each] != [0]:
             raise UsageError(f"rank={self._rank}, size={self._size}, and the exchange has {len(told)} of other ranks")
         run = decoded(decode_run, told[0], path="rank 0", next_step="start the run again")
         refuse_newer(self._objects, run.epoch)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from journalkit.checkpoint.checkpoints import Checkpoints
+from journalkit.checkpoint.joining import worker_on
+from journalkit.checkpoint.keyed import Keyed, Shard, key_group, key_groups_of
 from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.retention import Keep
 from journalkit.clock import SystemClock
@@ -63,6 +65,41 @@ def data(objects: Objects) -> set[str]:
             found |= {status.key for status in page}
             after = page[-1].key
     return found
+
+
+@claim
+def workers_save_and_load_together(place: OpenObjects) -> None:
+    """By this place alone; then one process puts together what they gave."""
+
+    def live(objects: Objects, rank: int, size: int, run: str) -> None:
+        with worker_on(objects, SystemClock(), rank=rank, size=size, run=run, patience=60) as worker:
+            loaded = worker.load_latest()
+            step = loaded[0]["step"] + 1 if loaded is not None else 1
+            mine = key_groups_of(rank, size)
+            counts = Keyed({key: step for key in range(100) if key_group(key) in mine})
+            assert loaded is None or set(loaded[0]["counts"]) == set(counts)
+            rows = np.full((24 // size, 4000), step, float)
+            array = Shard(rows, (24, 4000), (rank * 24 // size, 0))
+            told.append(worker.save({"step": step, "counts": counts, "array": array}, step=step).id)
+
+    for size in (3, 2, 4):
+        told: list[str] = []
+        threads = [
+            threading.Thread(target=live, args=(place(), rank, size, f"run of {size}")) for rank in range(size)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(told) == size
+        assert len(set(told)) == 1
+    with opened(place, mode="r") as reader:
+        found = reader.get("latest")
+        loaded = found.load()
+        assert found.id == told[0]
+        assert dict(loaded["counts"]) == dict.fromkeys(range(100), 3)
+        assert np.array_equal(loaded["array"].array, np.full((24, 4000), 3.0))
+        assert found.verify() == []
 
 
 @claim

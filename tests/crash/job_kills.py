@@ -90,12 +90,13 @@ def run(where: str, options: dict[str, Any], chance: random.Random) -> None:
 class Life:
     """One process of the job."""
 
-    def __init__(self, arguments: list[str], seed: int) -> None:
-        command = [sys.executable, __file__, *arguments, "--live", str(seed)]
+    def __init__(self, program: str, arguments: list[str]) -> None:
+        command = [sys.executable, program, *arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
         self._rest = b""
         self.begun = -1
         self.acknowledged = -1
+        self.lost = 0
         self.ended = ""
 
     def listen(self, duration_s: float, *, until_begun: bool = False) -> None:
@@ -116,6 +117,8 @@ class Life:
                 self.begun = int(numbers[0])
             elif word == b"saved":
                 self.acknowledged = int(numbers[0])
+            elif word == b"lost":
+                self.lost += 1
             else:
                 self.ended = word.decode()
         return bool(said)
@@ -167,7 +170,7 @@ def left_over(where: str, options: dict[str, Any]) -> set[str]:
         }
     objects = open_objects(where, options=options)
     there: set[str] = set()
-    for prefix in (names.PACKS, names.MANIFESTS, names.PAGES, "probe/"):
+    for prefix in (names.PACKS, names.MANIFESTS, names.PAGES, names.RUNS, names.ROUNDS, "probe/"):
         after = ""
         while page := objects.list(prefix, after=after):
             there |= {status.key for status in page}
@@ -190,6 +193,15 @@ def place_of(name: str, folder: Path) -> Iterator[tuple[str, dict[str, Any], Any
         yield f"s3://{servers.BUCKET}/job", {**servers.OPTIONS, "endpoint": running.endpoint}, running
 
 
+def server_options(endpoint: str) -> dict[str, Any]:
+    """Return how to get to a server, nothing for a directory."""
+    if not endpoint:
+        return {}
+    return {"endpoint": endpoint, "region": "us-east-1", "access_key_id": "any", "secret_access_key": "any",
+            "virtual_hosted_style_request": False, "client_options": {"allow_http": True},
+            "retry_config": {"max_retries": 2}}  # fmt: skip
+
+
 def main() -> int:
     """Kill, look, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -201,12 +213,7 @@ def main() -> int:
     parser.add_argument("--endpoint", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.live is not None:
-        options: dict[str, Any] = {}
-        if args.endpoint:
-            options = {"endpoint": args.endpoint, "region": "us-east-1", "access_key_id": "any",
-                       "secret_access_key": "any", "virtual_hosted_style_request": False,
-                       "client_options": {"allow_http": True}, "retry_config": {"max_retries": 2}}  # fmt: skip
-        live(args.where, options, args.live)
+        live(args.where, server_options(args.endpoint), args.live)
         return 0
     chance = random.Random(args.seed)
     happened: Counter[str] = Counter()
@@ -215,7 +222,7 @@ def main() -> int:
         arguments = ["--where", where, "--endpoint", options.get("endpoint", "")]
         last: Life | None = None
         while happened["kills"] < args.kills:
-            life = Life(arguments, chance.randrange(1 << 30))
+            life = Life(__file__, [*arguments, "--live", str(chance.randrange(1 << 30))])
             life.listen(30, until_begun=True)
             if last is not None:
                 # It was running when this one took over: it may have been acknowledged up to then, not beyond.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,32 @@ import journalkit
 Live = Callable[[journalkit.Worker], Any]
 
 
-class Job:
-    """A place, and the runs of a job in it."""
+class Gathering:
+    """An exchange of threads: each gives something and gets what all gave, by rank."""
 
-    def __init__(self, where: Path) -> None:
+    def __init__(self, size: int) -> None:
+        self._barrier = threading.Barrier(size, timeout=30)
+        self._given = [b""] * size
+
+    def of(self, rank: int) -> Callable[[bytes], Sequence[bytes]]:
+        """Return one rank's side of it."""
+
+        def exchange(data: bytes) -> Sequence[bytes]:
+            self._given[rank] = data
+            self._barrier.wait()
+            found = list(self._given)
+            self._barrier.wait()
+            return found
+
+        return exchange
+
+
+class Job:
+    """A place, and the runs of a job in it, whose workers agree by the storage or by an exchange."""
+
+    def __init__(self, where: Path, *, exchanges: bool = False) -> None:
         self.where = str(where / "job")
+        self._exchanges = exchanges
         self._starts = itertools.count(1)
 
     def run(self, size: int, live: Live, **options: Any) -> list[Any]:
@@ -28,6 +49,8 @@ class Job:
         What is no error of journalkit, a failed check for one, is raised here.
         """
         usual: dict[str, Any] = {"run": f"start {next(self._starts)}", "patience": 30}
+        if self._exchanges:
+            usual = {"exchange": Gathering(size).of}
         given = usual | options
         found: list[Any] = [None] * size
         failed: list[BaseException] = []
@@ -62,7 +85,13 @@ class Job:
         return {key for key in found if not key.startswith(("heads/", "probe/"))}
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
+@pytest.fixture(params=[False, True], ids=["storage", "exchange"])
+def job(tmp_path: Path, request: pytest.FixtureRequest) -> Job:
     """A job that hasn't begun."""
+    return Job(tmp_path, exchanges=request.param)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Job:
+    """One whose workers agree by the storage."""
     return Job(tmp_path)

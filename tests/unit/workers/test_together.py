@@ -100,7 +100,7 @@ def test_a_state_that_one_cannot_save_is_nobodys_checkpoint(job: Job) -> None:
         assert [each.id for each in checkpoints] == ["2.2", "1.2"]
 
 
-def test_a_worker_that_comes_late_makes_no_checkpoint(job: Job) -> None:
+def test_a_worker_that_comes_late_makes_no_checkpoint(stored: Job) -> None:
     """Rank 0 waits for its patience; who comes later is told, and takes back what it wrote. They go on together."""
     told = threading.Event()
 
@@ -112,12 +112,12 @@ def test_a_worker_that_comes_late_makes_no_checkpoint(job: Job) -> None:
         told.set()
         return worker.save(part(worker.rank, 2)).id
 
-    assert job.run(3, live, patience=lambda rank: 0.4 if rank == 0 else 30) == ["1.2"] * 3
-    packs = {key for key in job.contents() if key.startswith(names.PACKS)}
+    assert stored.run(3, live, patience=lambda rank: 0.4 if rank == 0 else 30) == ["1.2"] * 3
+    packs = {key for key in stored.contents() if key.startswith(names.PACKS)}
     assert packs == {names.pack_key(1, 2, rank) for rank in range(3)}
 
 
-def test_a_worker_that_dies_ends_the_others_saves(job: Job) -> None:
+def test_a_worker_that_dies_ends_the_others_saves(stored: Job) -> None:
     """One that never comes again."""
 
     def live(worker: journalkit.Worker) -> Any:
@@ -128,10 +128,10 @@ def test_a_worker_that_dies_ends_the_others_saves(job: Job) -> None:
             worker.save(part(worker.rank, 2))
         return "told"
 
-    assert job.run(3, live, patience=0.5) == ["told", "told", "gone"]
+    assert stored.run(3, live, patience=0.5) == ["told", "told", "gone"]
 
 
-def test_without_rank_0_nobody_knows(job: Job) -> None:
+def test_without_rank_0_nobody_knows(stored: Job) -> None:
     """Who waits for its word waits for twice the patience, and then says that it doesn't know."""
 
     def live(worker: journalkit.Worker) -> Any:
@@ -141,11 +141,11 @@ def test_without_rank_0_nobody_knows(job: Job) -> None:
             worker.save(part(worker.rank, 1))
         return "told"
 
-    assert job.run(2, live, patience=0.3) == [None, "told"]
+    assert stored.run(2, live, patience=0.3) == [None, "told"]
 
 
 def test_a_rank_0_that_ends_between_publishing_and_saying_so_is_heard_by_the_head(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    stored: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The head is the truth; a verdict only tells of it."""
     monkeypatch.setattr(StorageRounds, "decide", lambda *_: None)
@@ -153,7 +153,7 @@ def test_a_rank_0_that_ends_between_publishing_and_saying_so_is_heard_by_the_hea
     def live(worker: journalkit.Worker) -> str:
         return worker.save(part(worker.rank, 1)).id
 
-    assert job.run(2, live, patience=0.4) == ["1.1", "1.1"]
+    assert stored.run(2, live, patience=0.4) == ["1.1", "1.1"]
 
 
 def test_a_newer_run_fences_every_worker(job: Job) -> None:
@@ -270,24 +270,24 @@ def test_a_checkpoint_that_one_worker_finds_damaged_is_loaded_by_none(job: Job) 
         assert job.run(3, load) == ["1.1"] * 3
 
 
-def test_a_run_is_another_one_at_each_start(job: Job) -> None:
+def test_a_run_is_another_one_at_each_start(stored: Job) -> None:
     """By an old token a worker would join those that have ended."""
-    assert job.run(1, lambda worker: worker.epoch, run="twice") == [1]
+    assert stored.run(1, lambda worker: worker.epoch, run="twice") == [1]
     with pytest.raises(KeyValueError, match="isn't a new one"):
-        journalkit.open_worker(job.where, rank=0, size=1, run="twice")
+        journalkit.open_worker(stored.where, rank=0, size=1, run="twice")
 
 
-def test_a_rank_is_one_process(job: Job) -> None:
+def test_a_rank_is_one_process(stored: Job) -> None:
     """Two that believe to be it would write into one pack."""
-    with journalkit.open_worker(job.where, rank=0, size=2, run="r"), journalkit.open_worker(
-        job.where, rank=1, size=2, run="r"
+    with journalkit.open_worker(stored.where, rank=0, size=2, run="r"), journalkit.open_worker(
+        stored.where, rank=1, size=2, run="r"
     ), pytest.raises(UsageError, match="another process has joined as rank 1"):
-        journalkit.open_worker(job.where, rank=1, size=2, run="r")
+        journalkit.open_worker(stored.where, rank=1, size=2, run="r")
 
 
-def test_what_cannot_be_is_refused(job: Job) -> None:
+def test_what_cannot_be_is_refused(stored: Job) -> None:
     """With a word about it."""
-    where = job.where
+    where = stored.where
     for wrong in ({"rank": 2}, {"rank": -1}, {"rank": True}, {"rank": 0, "size": "2"}, {"run": None}, {"patience": 0}):
         given: dict[str, Any] = {"rank": 0, "size": 2, "run": "r"} | wrong
         with pytest.raises(UsageError):
@@ -315,3 +315,25 @@ def test_a_run_leaves_nothing_but_checkpoints(job: Job) -> None:
         checkpoints.prune()
         needed = {*checkpoints.get("1.4").manifest.packs(), names.checkpoint_key(1, 4)}
     assert job.contents() == needed
+
+
+def test_an_exchange_that_is_none_is_refused(stored: Job) -> None:
+    """One that has other ranks, or too few of them."""
+    with pytest.raises(UsageError, match="the exchange has 1 of other ranks"):
+        journalkit.open_worker(stored.where, rank=0, size=2, exchange=lambda data: [data])
+    with pytest.raises(UsageError, match="the exchange has 2 of other ranks"):
+        journalkit.open_worker(stored.where, rank=1, size=2, exchange=lambda data: [data, data])
+
+
+def test_workers_that_are_in_different_rounds_are_told(stored: Job) -> None:
+    """By an exchange that gives what was said before."""
+    given: list[bytes] = []
+
+    def exchange(data: bytes) -> list[bytes]:
+        given.append(data)
+        return [given[1] if len(given) > 3 else data]
+
+    with journalkit.open_worker(stored.where, rank=0, size=1, exchange=exchange) as worker:
+        assert worker.save({}).id == "1.1"
+        with pytest.raises(CheckpointAbortedError, match="aren't in the same round"):
+            worker.save({})
