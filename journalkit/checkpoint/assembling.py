@@ -57,8 +57,6 @@ def assembled(trees: Sequence[Any], rank: int, size: int, regions: Regions, are_
             _shard_at(tree, steps)
     if len(trees) != size:
         return _Joining(rank, size, regions, are_one).joined(list(trees), ())
-    if not regions:
-        return trees[rank]
     wanted = {
         steps: _of_pieces([_shard_at(tree, steps) for tree in trees], asked, steps) for steps, asked in regions.items()
     }

@@ -9,7 +9,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
-from journalkit.checkpoint.loading import Manifest
+from journalkit.checkpoint.keyed import check_rank
+from journalkit.checkpoint.loading import ALONE, Manifest
 from journalkit.checkpoint.pack import Progress
 from journalkit.errors import CheckpointNotFoundError, CorruptionError
 from journalkit.format.head import CheckpointEntry
@@ -75,6 +76,11 @@ class Checkpoint:
         return self.manifest.said.metadata
 
     @property
+    def workers(self) -> int:
+        """How many workers saved it together, 1 for one process. Raises as `load`."""
+        return max(1, len(self.manifest.said.parts))
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes its state has, what is short not counted. Raises as `load`."""
         return sum(listed.length for listed in self.manifest.said.chunked)
@@ -86,6 +92,7 @@ class Checkpoint:
         mapped: bool = False,
         paths: Iterable[tuple[Any, ...]] | None = None,
         progress: Progress | None = None,
+        worker: tuple[int, int] = ALONE,
     ) -> Any:
         """Return the state: your own copy, every byte of it checked.
 
@@ -97,19 +104,23 @@ class Checkpoint:
             paths: Only these parts of the state, by their keys: `[("model", "layer1")]`. What is returned maps each
                 of them to what is there.
             progress: Called with the bytes that were read, and those there are in all.
+            worker: Whose share of it, of a job of several workers: rank and size. What all of them gave is put
+                together by default; `(rank, checkpoint.workers)` is what one of them gave.
 
         Raises:
             CorruptionError: It is damaged. `Checkpoints.load_latest` goes on to an older one by itself.
             CheckpointNotFoundError: It was deleted, and is gone.
-            UsageError: A path leads nowhere, or the state takes a library that isn't installed.
+            UsageError: A path leads nowhere, the state takes a library that isn't installed, or what several
+                workers gave can't be divided among so many.
             UnsupportedFormatError: A later journalkit wrote it, or it takes a package.
             ArchiveUnavailableError, StorageError: It can't be read just now.
 
         Complexity:
             O(bytes of the state), read by several threads.
         """
+        check_rank(*worker)
         with self._telling():
-            return self.manifest.load(lazy=lazy, mapped=mapped, paths=paths, progress=progress)
+            return self.manifest.load(lazy=lazy, mapped=mapped, paths=paths, progress=progress, worker=worker)
 
     def verify(self, progress: Progress | None = None) -> list[CorruptionError]:
         """Read every byte of it and return what is wrong; an empty list if nothing is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from journalkit.checkpoint.checkpoint import Checkpoint, id_of
@@ -12,11 +12,11 @@ from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.open import open_checkpoints
 from journalkit.checkpoint.retention import Best, Keep
 from journalkit.checkpoint.said import LATEST, said
-from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile
 from journalkit.cli import codes, jsonform
 from journalkit.cli.arguments import Commands, Parser, WrongUsageError, add_command, positive
 from journalkit.cli.page import Cell, Fields, Grid, Remarks, Toned, show
-from journalkit.cli.terminal import count, progress, say_json, shortened, size, tell
+from journalkit.cli.states import leaves_of, shown, steps_shown
+from journalkit.cli.terminal import count, progress, say_json, size, tell
 from journalkit.errors import CheckpointNotFoundError, UsageError
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -24,7 +24,6 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 _EVERY: Final = re.compile(r"([^=]+)=([^=]+)")
 _BEST: Final = re.compile(r"([^=]+?)(?::(min|max))?=(\d+)")
 _TREE_LINES_MAX: Final = 40
-_WIDTH: Final = 60
 
 
 def add_parser(commands: Commands) -> None:
@@ -140,8 +139,7 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     with _opened(args) as checkpoints:
         checkpoint = checkpoints.get(args.which)
-        state = checkpoint.load(lazy=True)
-        leaves = list(_leaves(state, ()))
+        leaves = list(leaves_of(checkpoint))
         if args.json:
             parts = [
                 {"at": jsonform.to_json(steps), "kind": kind, "size_bytes": taken} for steps, kind, taken in leaves
@@ -150,6 +148,7 @@ def _show(args: argparse.Namespace) -> int:
                 "offsets": jsonform.to_json(dict(checkpoint.offsets)),
                 "metadata": jsonform.to_json(checkpoint.metadata),
                 "size_bytes": checkpoint.size_bytes,
+                "workers": checkpoint.workers,
                 "state": parts,
             }
             say_json(_summary(checkpoint) | told)
@@ -158,16 +157,17 @@ def _show(args: argparse.Namespace) -> int:
             ("checkpoint", checkpoint.id),
             ("saved", _time(checkpoint)),
             ("name", checkpoint.name or Toned("none", "quiet")),
-            ("metadata", _value(checkpoint.metadata)),
+            ("metadata", shown(checkpoint.metadata)),
             ("long values", size(checkpoint.size_bytes)),
+            ("workers", count(checkpoint.workers)),
         ]
-        shown = [(_steps(steps), kind, "" if taken is None else size(taken)) for steps, kind, taken in leaves]
-        rest = [Toned(f"{count(len(shown) - _TREE_LINES_MAX)} more", "quiet")] if len(shown) > _TREE_LINES_MAX else []
+        lines = [(steps_shown(steps), kind, "" if taken is None else size(taken)) for steps, kind, taken in leaves]
+        rest = [Toned(f"{count(len(lines) - _TREE_LINES_MAX)} more", "quiet")] if len(lines) > _TREE_LINES_MAX else []
         show([
             Fields("", fields),
-            Fields("offsets", [(_value(key), _value(value)) for key, value in checkpoint.offsets.items()]),
+            Fields("offsets", [(shown(key), shown(value)) for key, value in checkpoint.offsets.items()]),
             Fields("metrics", [(name, f"{value:g}") for name, value in checkpoint.metrics.items()]),
-            Grid("state", ("at", "kind", "size"), shown[:_TREE_LINES_MAX], frozenset({"size"})),
+            Grid("state", ("at", "kind", "size"), lines[:_TREE_LINES_MAX], frozenset({"size"})),
             Remarks(rest),
         ])  # fmt: skip
     return codes.DONE
@@ -308,38 +308,6 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
         "name": checkpoint.name,
         "metrics": {name: jsonform.to_json(value) for name, value in checkpoint.metrics.items()},
     }
-
-
-def _leaves(value: Any, steps: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str, int | None]]:
-    """Yield what a state is made of: where it is, what it is, and how long it is if it is long."""
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _leaves(inner, (*steps, key))
-    elif isinstance(value, list | tuple) and value and any(_is_large(inner) for inner in value):
-        for at, inner in enumerate(value):
-            yield from _leaves(inner, (*steps, at))
-    elif isinstance(value, SavedArray):
-        yield steps, f"{value.dtype} {value.shape}", value.size_bytes
-    elif isinstance(value, SavedFile):
-        yield steps, f"file {value.name}", value.size_bytes
-    elif isinstance(value, SavedBytes):
-        yield steps, "bytes", value.size_bytes
-    elif hasattr(value, "dtype") and hasattr(value, "shape"):
-        yield steps, f"{value.dtype} {tuple(value.shape)}", getattr(value, "nbytes", None)
-    else:
-        yield steps, _value(value), None
-
-
-def _is_large(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple | SavedArray | SavedBytes | SavedFile) or hasattr(value, "dtype")
-
-
-def _steps(steps: tuple[Any, ...]) -> str:
-    return " ".join(step if isinstance(step, str) and step else repr(step) for step in steps) or "(all of it)"
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else shortened(jsonform.dumps(value), _WIDTH)
 
 
 def _time(checkpoint: Checkpoint) -> str:

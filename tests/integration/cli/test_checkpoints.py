@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from journalkit import Keyed, Shard, open_worker
 from journalkit.checkpoint.open import open_checkpoints
 from journalkit.format import names
 from journalkit.testing import SimulatedClock
@@ -73,6 +76,26 @@ def test_a_long_state_is_shown_in_short(run: Callable[..., Ran], tmp_path: Path)
         checkpoints.save({f"key-{number}": number for number in range(100)})
     assert "60 more" in run("checkpoints", "show", tmp_path).out
     assert len(run("checkpoints", "show", tmp_path, "--json").json["state"]) == 100
+
+
+def test_what_several_workers_gave_is_shown_by_rank(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """And needs no rule for what goes where in one process."""
+    first, second = (open_worker(tmp_path, rank=rank, size=2, run="r") for rank in range(2))
+    with first, second:
+        other = threading.Thread(target=lambda: second.save({"mine": "second", "counts": Keyed(groups=1)}))
+        other.start()
+        part = Shard(np.zeros(20_000), (40_000,), (0,))
+        first.save({"mine": "first", "counts": Keyed({"a": 1, "b": 2}, groups=1), "w": part})
+        other.join()
+    said = run("checkpoints", "show", tmp_path)
+    lines = [line.split() for line in said.out.splitlines()]
+    for wanted in (
+        "workers 2", "rank 0 mine first", "rank 1 mine second", "rank 0 counts 2 keys in 1 groups",
+        "rank 0 w <f8 (20000,) at (0,) of (40000,) 156.2 KiB",
+    ):  # fmt: skip
+        assert wanted.split() in lines, said.out
+    assert run("checkpoints", "show", tmp_path, "--json").json["workers"] == 2
+    assert run("checkpoints", "verify", tmp_path).code == 0
 
 
 def test_showing_tells_programs_everything(run: Callable[..., Ran], job: Path) -> None:

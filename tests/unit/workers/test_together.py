@@ -234,18 +234,6 @@ def test_an_input_that_two_workers_read_makes_no_checkpoint(job: Job) -> None:
     assert job.run(2, live) == ["1.2", "1.2"]
 
 
-def test_workers_that_do_different_things_are_told(job: Job) -> None:
-    """One saves where the others load."""
-
-    def live(worker: journalkit.Worker) -> Any:
-        act = worker.load_latest if worker.rank else lambda: worker.save({})
-        with pytest.raises(CheckpointAbortedError, match="the same calls in the same order"):
-            act()
-        return "told"
-
-    assert job.run(2, live) == ["told", "told"]
-
-
 def test_a_checkpoint_that_one_worker_finds_damaged_is_loaded_by_none(job: Job) -> None:
     """All go back to the one before it, together."""
 

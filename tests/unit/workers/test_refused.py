@@ -1,0 +1,233 @@
+"""What goes wrong between workers, and what they are told."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+from cbor2 import CBORTag, dumps
+
+import journalkit
+from journalkit import Keyed, Shard
+from journalkit.checkpoint.joining import worker_on
+from journalkit.checkpoint.open import open_on
+from journalkit.checkpoint.rounds import StorageRounds
+from journalkit.errors import (
+    ArchiveUnavailableError,
+    CheckpointAbortedError,
+    CorruptionError,
+    FencedError,
+    KeyValueError,
+    StorageError,
+    UnknownOutcomeError,
+    UsageError,
+)
+from journalkit.format import names
+from journalkit.format.checkpoint import _from_plain, decode_manifest, encode_manifest
+from journalkit.format.envelope import plain_of
+from journalkit.format.malformed import MalformedError
+from journalkit.format.round import Report, RunEntry, encode_report, encode_run
+from journalkit.format.tree import TAG_GROUPS, TAG_SHARD, decode_tree
+from journalkit.testing import SimulatedBucket, SimulatedClock
+from tests.unit.workers.conftest import Job
+from tests.unit.workers.test_divided import together
+from tests.unit.workers.test_killed import QuickClock
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_worker_without_room_is_nobodys_checkpoint(job: Job, monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+    """It gets its own error, the others who it was; what it wrote is gone."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        if worker.rank == bad:
+            put = worker._objects.put
+
+            def fail(key: str, parts: Any) -> int:
+                if key.startswith(names.PACKS):
+                    raise StorageError("this disk is broken")
+                return put(key, parts)
+
+            monkeypatch.setattr(worker._objects, "put", fail)
+        return worker.save({"long": bytes(100_000)})
+
+    found = job.run(2, live)
+    assert type(found[bad]) is StorageError
+    assert type(found[1 - bad]) is CheckpointAbortedError
+    assert f"rank {bad}" in str(found[1 - bad])
+    assert "this disk is broken" in str(found[1 - bad])
+    assert not any(key.startswith((names.PACKS, names.MANIFESTS)) for key in job.contents())
+
+
+def test_a_worker_that_counts_its_saves_otherwise_is_told(job: Job) -> None:
+    """Its part would be another save's."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        worker._number += worker.rank
+        return worker.save({})
+
+    assert [str(error) for error in job.run(2, live)] == [
+        "rank 1 has made another save: all workers make as many calls"
+    ] * 2
+
+
+@pytest.mark.parametrize("saver", [0, 1])
+def test_workers_that_do_different_things_are_told(job: Job, saver: int) -> None:
+    """One saves where the other loads."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        return worker.save({}) if worker.rank == saver else worker.load_latest()
+
+    found = job.run(2, live)
+    assert [type(error) for error in found] == [CheckpointAbortedError] * 2
+    assert all("the same calls in the same order" in str(error) for error in found)
+
+
+def test_where_no_checkpoint_can_be_loaded_by_all_nobody_is_told_that_there_is_none(job: Job) -> None:
+    """Rank 0 is told that there are some, and the others that it was."""
+    job.run(2, lambda worker: worker.save({"long": bytes(100_000 + worker.rank)}) and None)
+    path = f"{job.where}/{names.pack_key(1, 1, 1)}"
+    with open(path, "r+b") as pack:
+        pack.seek(200)
+        pack.write(b"x")
+    with pytest.warns(journalkit.errors.DamagedCheckpointWarning):
+        found = job.run(2, lambda worker: worker.load_latest())
+    assert [type(error) for error in found] == [CorruptionError, CheckpointAbortedError]
+    assert "no checkpoint that all workers can load (rank 1" in str(found[0])
+
+
+def test_a_worker_whose_run_is_over_is_fenced_as_it_joins() -> None:
+    """By a notice that is still there, or one of a place that was set back."""
+    bucket = SimulatedBucket()
+    objects = bucket.handle()
+    clock = SimulatedClock()
+    for _ in range(2):
+        open_on(bucket.handle(), clock).close()
+    token = hashlib.sha256(b"old").digest()[:16]
+    for epoch, words in ((1, "a newer run has epoch 2, this one has 1"), (9, "epoch 9 isn't there any more")):
+        key = names.run_key(token, epoch)
+        objects.put(key, (encode_run(RunEntry(bytes(16), epoch, 2)),))
+        with pytest.raises(FencedError, match=words):
+            worker_on(bucket.handle(), clock, rank=1, size=2, run="old")
+        objects.delete(key)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_rank_whose_claim_got_no_reply_looks(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    """Whether it is its own."""
+    objects = SimulatedBucket().handle()
+    create = objects.create
+
+    def unsure(key: str, data: bytes) -> bool:
+        if key.startswith(names.ROUNDS):
+            create(key, data if is_there else b"another's")
+            raise UnknownOutcomeError("no reply")
+        return create(key, data)
+
+    monkeypatch.setattr(objects, "create", unsure)
+    if is_there:
+        assert worker_on(objects, SimulatedClock(), rank=0, size=1, run="r").epoch == 1
+    else:
+        with pytest.raises(UsageError, match="another process has joined as rank 0"):
+            worker_on(objects, SimulatedClock(), rank=0, size=1, run="r")
+
+
+def rounds(objects: Any, size: int, **options: Any) -> StorageRounds:
+    """Return rank 0's side of the rounds of a run."""
+    usual: dict[str, Any] = {"epoch": 1, "rank": 0, "patience_s": 20, "check": lambda: None}
+    return StorageRounds(objects, QuickClock(), size=size, **(usual | options))
+
+
+def test_a_storage_that_is_away_for_a_while_is_waited_for() -> None:
+    """For as long as for a worker; then it is what is told."""
+    bucket = SimulatedBucket()
+    away = True
+
+    def before(_who: str, operation: str, _key: str) -> None:
+        if away and operation == "list":
+            raise ArchiveUnavailableError("away")
+
+    bucket.before = before
+    mine = rounds(bucket.handle(), 2)
+    mine.report({})
+    with pytest.raises(ArchiveUnavailableError, match="away"):
+        mine.gather()
+    away = False
+    mine.report({})
+    bucket.handle().put(names.report_key(1, 2, 1), (encode_report(Report(1, 2, 1, {"a": 1})),))
+    assert mine.gather() == [{}, {"a": 1}]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_who_waits_looks_whether_there_is_a_newer_run(rank: int) -> None:
+    """And ends then, whatever its patience."""
+
+    def check() -> None:
+        raise FencedError("a newer run")
+
+    mine = rounds(SimulatedBucket().handle(), 3, rank=rank, patience_s=10_000, check=check)
+    mine.report({})
+    with pytest.raises(FencedError):
+        mine.verdict() if rank else mine.gather()
+
+
+def test_more_workers_than_a_page_lists_are_all_heard() -> None:
+    """Page by page."""
+    objects = SimulatedBucket().handle()
+    for rank in range(1, 1101):
+        objects.put(names.report_key(1, 1, rank), (encode_report(Report(1, 1, rank, {"rank": rank})),))
+    mine = rounds(objects, 1101)
+    mine.report({"rank": 0})
+    assert mine.gather() == [{"rank": rank} for rank in range(1101)]
+
+
+def test_parts_are_put_together_in_whatever_order_they_lie() -> None:
+    """Boxes before, behind and beside those that are found first."""
+    whole = np.arange(25.0).reshape(5, 5)
+    boxes = [(slice(1, 3), slice(2, 4)), (slice(3, 5), slice(0, 5)), (slice(0, 3), slice(0, 5))]
+    parts = [Shard(whole[box], (5, 5), (box[0].start, box[1].start)) for box in boxes]
+    found = together([{"x": part} for part in parts]).load()["x"]
+    assert np.array_equal(found.array, whole)
+
+
+def test_a_scalar_that_is_divided_is_everybodys() -> None:
+    """There is nothing to divide."""
+    manifest = together([{"x": Shard(np.array(7.5), (), ())}] * 2)
+    for rank in range(3):
+        found = manifest.load(worker=(rank, 3))["x"]
+        assert (found.shape, found.offset, float(found.array)) == ((), (), 7.5)
+
+
+def test_a_key_group_with_two_workers_is_refused() -> None:
+    """Which counts, nobody could say."""
+    manifest = together([{"x": Keyed({"a": rank})} for rank in range(2)])
+    with pytest.raises(KeyValueError, match=r"state\['x'\] has key group 82 with two workers"):
+        manifest.load()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        CBORTag(TAG_GROUPS, 1), CBORTag(TAG_GROUPS, [0, {}]), CBORTag(TAG_GROUPS, [True, {}]),
+        CBORTag(TAG_GROUPS, [8, []]),
+        CBORTag(TAG_GROUPS, [8, {8: b""}]), CBORTag(TAG_GROUPS, [8, {"a": b""}]), CBORTag(TAG_GROUPS, [8, {1: 1}]),
+        CBORTag(TAG_SHARD, 1), CBORTag(TAG_SHARD, [[1], [0]]), CBORTag(TAG_SHARD, [[1], [0], 5]),
+        CBORTag(TAG_SHARD, [[1], [0], CBORTag(40, [[2], CBORTag(64, b"ab")])]),
+        CBORTag(TAG_SHARD, [[-1], [0], CBORTag(40, [[2], CBORTag(64, b"ab")])]),
+    ],
+)  # fmt: skip
+def test_a_tree_that_divides_what_cannot_be_is_refused(item: Any) -> None:
+    """However it came to be."""
+    with pytest.raises(MalformedError):
+        decode_tree(dumps(item), [])
+
+
+def test_a_manifest_whose_part_has_other_fields_is_refused() -> None:
+    """Not one with as many as there happen to be."""
+    manifest = together([{"x": 1}] * 2)
+    data = encode_manifest(manifest.said)
+    assert decode_manifest(data) == manifest.said
+    plain = plain_of(manifest.said) | {"chunked": [], "packs": [], "parts": [[b"\xf6", 0]]}
+    with pytest.raises(MalformedError, match="a part has other fields"):
+        _from_plain(plain)
