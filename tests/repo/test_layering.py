@@ -19,7 +19,7 @@ LAYERS: dict[str, float] = {
     "recovery": 3,
     "runtime": 3.5,
     "store": 4, "machine": 4, "journal": 4,
-    "archive": 5, "checkpoint": 5,
+    "archive": 5, "checkpoint": 5, "dataflow": 5,
     "cli": 6, "ui": 6, "integrations": 6, "bench": 6,
 }  # fmt: skip
 
