@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from journalkit.format.envelope import plain_of
 from journalkit.format.malformed import MalformedError
 from journalkit.format.round import Report, RunEntry, encode_report, encode_run
 from journalkit.format.tree import TAG_GROUPS, TAG_SHARD, decode_tree
+from journalkit.integrations.distributed import torch_exchange
 from journalkit.testing import SimulatedBucket, SimulatedClock
 from tests.unit.workers.conftest import Job
 from tests.unit.workers.test_divided import together
@@ -131,6 +133,13 @@ def test_a_rank_whose_claim_got_no_reply_looks(monkeypatch: pytest.MonkeyPatch, 
     else:
         with pytest.raises(UsageError, match="another process has joined as rank 0"):
             worker_on(objects, SimulatedClock(), rank=0, size=1, run="r")
+
+
+def test_an_exchange_by_pytorch_takes_pytorch_and_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are said."""
+    monkeypatch.setitem(sys.modules, "torch.distributed", None)
+    with pytest.raises(UsageError, match="takes PyTorch"):
+        torch_exchange()
 
 
 def rounds(objects: Any, size: int, **options: Any) -> StorageRounds:
