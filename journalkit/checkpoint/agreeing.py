@@ -32,11 +32,15 @@ _ENDS: Final[dict[str, type[JournalError]]] = {
 }
 
 
-def told(error: BaseException) -> dict[str, str]:
-    """Return what the others are told of an error of rank 0."""
+def told(error: BaseException, *, is_written: bool) -> dict[str, str]:
+    """Return what the others are told of an error of rank 0: given up only where nothing was published for certain.
+
+    Once all is written that is so for our own errors alone: any other may have come behind the publishing.
+    """
     if isinstance(error, FencedError):
         return {"fenced": short(error)}
-    if isinstance(error, UnknownOutcomeError) or not isinstance(error, Exception):
+    is_known = isinstance(error, JournalError) or (isinstance(error, Exception) and not is_written)
+    if isinstance(error, UnknownOutcomeError) or not is_known:
         return {"unknown": f"rank 0: {short(error)}"}
     return {"aborted": short(error) if isinstance(error, CheckpointAbortedError) else f"rank 0: {short(error)}"}
 

@@ -306,15 +306,15 @@ class Saver:
             is_settled = False
             try:
                 self._publish(entry, {*written.bases, *((base[0].place,) if base is not None else ())})
-            except (UnknownOutcomeError, _SharedEpochError, KeyboardInterrupt):
+            except (UnknownOutcomeError, _SharedEpochError):
                 raise
-            except Exception:
+            except (JournalError, _BaseGoneError):
+                # Whatever else is raised, Ctrl-C or a lack of memory, may have come behind the publishing.
                 is_settled = True
                 self._needed.drop(entry)
                 raise
         except BaseException:
-            # One that may have been published stays, and is in flight for as long as the epoch lasts.
-            if is_settled:
+            if is_settled:  # else it stays, and is in flight for as long as the epoch lasts
                 self._take_back(place)
             raise
         self._in_flight.discard(place)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,7 @@ from journalkit.errors import (
     CorruptionError,
     JournalError,
     UnknownOutcomeError,
+    UsageError,
 )
 from journalkit.format import names
 from journalkit.format.checkpoint import CheckpointManifest
@@ -135,9 +137,10 @@ class Worker(Handle):
             UnknownOutcomeError: Rank 0 didn't say whether it was published; `load_latest` of the next run tells.
             FencedError: Another run has the job; nothing was published, and nothing will be. Close.
             StoreFullError, ArchiveUnavailableError, StorageError: As the second.
-            JournalError: What an earlier `save_async` failed with, once; nothing was done for this call, by anybody.
+            JournalError: What an earlier `save_async` failed with, once; nothing was done for this call, and the others
+                get CheckpointAbortedError.
         """
-        with self._turn():
+        with self._round():
             captured, words = self._captured(state, lambda: said(offsets, metadata, metrics, name), copy=False)
             return self._together(captured, words, step, progress)
 
@@ -155,7 +158,7 @@ class Worker(Handle):
 
         As `Checkpoints.save_async` for `save`.
         """
-        with self._turn():
+        with self._round():
             captured, words = self._captured(state, lambda: said(offsets, metadata, metrics, name), copy=True)
 
             def run(progress: Progress) -> Checkpoint:
@@ -187,7 +190,7 @@ class Worker(Handle):
             CorruptionError: There are some, and none is sound.
             UnknownOutcomeError, FencedError, ArchiveUnavailableError, StorageError: As `save`.
         """
-        with self._turn():
+        with self._round(numbers=0):
             sound = self._finder.sound() if self._saver is not None else None
             found: tuple[Any, Checkpoint] | None = None
             news: dict[str, Any] = {}
@@ -199,12 +202,14 @@ class Worker(Handle):
                 which = verdict["candidate"]
                 if not which:
                     return None
-                checkpoint = self._finder.find(which)
                 try:
+                    checkpoint = self._finder.find(which)
                     found = self._share_of(checkpoint, lazy, mapped, regions), checkpoint
                     news = {"loaded": True}
                 except CorruptionError as error:
                     warn(which, error)
+                    news = {"damaged": short(error)}
+                except CheckpointNotFoundError as error:  # somebody has deleted it meanwhile
                     news = {"damaged": short(error)}
                 except BaseException as error:
                     self._rounds.fail(short(error))
@@ -215,6 +220,25 @@ class Worker(Handle):
         return f"<Worker {self.rank} of {self.size} at {self.where}, epoch {self.epoch}{closed}>"
 
     # -- saving ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _round(self, numbers: int = 1) -> Iterator[None]:
+        """Take one's turn for a call in which all take part, of so many saves.
+
+        Where this rank has to be told what an earlier save failed with the others are told that it
+        doesn't do its part: they count this call, and so does it.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._turn())
+            except UsageError:
+                raise
+            except JournalError as error:
+                with self._saves.turn():
+                    self._number += numbers
+                    self._rounds.fail(f"an earlier save failed: {short(error)}")
+                raise
+            yield
 
     def _captured(self, state: Any, words: Callable[[], Said], *, copy: bool) -> tuple[Captured, Said]:
         """Take the number of a save, and capture; what can't be is told to the others, who wait for this part."""
@@ -236,10 +260,10 @@ class Worker(Handle):
         self, saver: Saver, captured: Captured, words: Said, step: Any, progress: Progress | None
     ) -> Checkpoint:
         """Be rank 0: publish what all have written."""
-        is_begun = False
+        is_begun = is_written = False
 
         def write(place: Place, base: Manifest | None) -> Written:
-            nonlocal is_begun
+            nonlocal is_begun, is_written
             mine = base.said if base is not None else None
             part = self._part(place, mine, captured, words, progress)
             is_begun = True
@@ -248,13 +272,15 @@ class Worker(Handle):
             check_parts(reports)
             parts = [part, *(part_in(words, part, rank) for rank, words in enumerate(reports) if rank)]
             bases = frozenset(place_in(words["base"]) for words in reports if words.get("base"))
-            return replace(write_manifest(self._objects, merged(parts)), bases=bases)
+            written = replace(write_manifest(self._objects, merged(parts)), bases=bases)
+            is_written = True
+            return written
 
         try:
             saved = saver.save_together(write, self._number)
         except BaseException as error:
             if is_begun:
-                self._tell(told(error))
+                self._tell(told(error, is_written=is_written))
             else:
                 self._rounds.fail(short(error))
             raise
@@ -272,13 +298,15 @@ class Worker(Handle):
             self._take_back(place)
             self._rounds.fail(short(error))
             raise
+        # What it stands on is looked for anew unless this becomes it: others may have gone on meanwhile.
+        self._is_base_known = False
         try:
             self._rounds.report(report)
             checkpoint = self._heard_of(place)
         except CheckpointAbortedError:
             self._take_back(place)
             raise
-        self._base = (place, part)
+        self._base, self._is_base_known = (place, part), True
         return checkpoint
 
     def _heard_of(self, place: Place) -> Checkpoint:
@@ -311,7 +339,7 @@ class Worker(Handle):
     def _standing_on(self) -> tuple[Place, CheckpointManifest] | None:
         """Return the checkpoint from which this rank's next part takes what hasn't changed; None if it takes none."""
         if not self._is_base_known:
-            self._is_base_known = True
+            self._base, self._is_base_known = None, True
             with contextlib.suppress(JournalError):  # then it is written whole
                 newest = next(self._finder.sound(), None)
                 if newest is not None:
@@ -330,7 +358,7 @@ class Worker(Handle):
         try:
             verdict = next_candidate(self._rounds.gather(), sound, self.where)
         except BaseException as error:
-            self._tell(told(error))
+            self._tell(told(error, is_written=False))
             raise
         self._rounds.decide(verdict)
         return verdict

@@ -12,6 +12,7 @@ from cbor2 import CBORTag, dumps
 
 import journalkit
 from journalkit import Keyed, Shard
+from journalkit.checkpoint.heads import HeadWriter
 from journalkit.checkpoint.joining import worker_on
 from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.rounds import StorageRounds
@@ -72,6 +73,75 @@ def test_a_worker_that_counts_its_saves_otherwise_is_told(job: Job) -> None:
     assert [str(error) for error in job.run(2, live)] == [
         "rank 1 has made another save: all workers make as many calls"
     ] * 2
+
+
+def test_a_worker_that_was_not_told_how_a_save_ended_stays_in_step(job: Job) -> None:
+    """It is told so at its next call, which the others then give up; the call after that is one of all again."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        def lost(place: Any) -> Any:
+            worker.__class__._heard_of(worker, place)
+            raise UnknownOutcomeError("no reply came")
+
+        worker.save({"long": bytes(100_000), "rank": worker.rank})
+        if worker.rank == 1:
+            worker._heard_of = lost  # type: ignore[method-assign]
+        saving = worker.save_async({"long": bytes(100_001), "rank": worker.rank})
+        saving.join()
+        worker.__dict__.pop("_heard_of", None)
+        expected = UnknownOutcomeError if worker.rank == 1 else CheckpointAbortedError
+        words = "no reply came" if worker.rank == 1 else "rank 1 couldn't do its part: an earlier save failed: no reply"
+        with pytest.raises(expected, match=words):
+            worker.save({})
+        return [worker.save({"long": bytes(100_001), "rank": worker.rank}).id for _ in range(2)]
+
+    found = job.run(3, live, keep=journalkit.Keep(last=1), trash_period=0)
+    assert found == [["1.4", "1.5"]] * 3
+    with job.checkpoints() as checkpoints:
+        assert [each.verify() for each in checkpoints] == [[]]
+
+
+def test_what_breaks_rank_0_behind_its_publishing_costs_nobody_his_part(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be anything, so nothing is taken back: the others look, and find the checkpoint."""
+    publish = HeadWriter.publish
+
+    def breaking(self: HeadWriter, change: Any) -> Any:
+        publish(self, change)
+        raise MemoryError
+
+    monkeypatch.setattr(HeadWriter, "publish", breaking)
+
+    def live(worker: journalkit.Worker) -> Any:
+        try:
+            return worker.save({"long": bytes(100_000 + worker.rank)}).id
+        except MemoryError:
+            return "broken"
+
+    assert job.run(3, live) == ["broken", "1.1", "1.1"]
+    with job.checkpoints() as checkpoints:
+        assert [each.verify() for each in checkpoints] == [[]]
+
+
+def test_what_breaks_a_save_behind_its_publishing_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once took the pack of a checkpoint that was there."""
+    publish = HeadWriter.publish
+    bucket = SimulatedBucket()
+    with open_on(bucket.handle(), SimulatedClock()) as job:
+
+        def breaking(self: HeadWriter, change: Any) -> Any:
+            publish(self, change)
+            raise MemoryError
+
+        monkeypatch.setattr(HeadWriter, "publish", breaking)
+        with pytest.raises(MemoryError):
+            job.save({"long": bytes(100_000)})
+        monkeypatch.undo()
+        assert [each.verify() for each in job] == [[]]
+        job.save({"long": bytes(100_001)})
+        job.prune()
+        assert [each.verify() for each in job] == [[], []]
 
 
 @pytest.mark.parametrize("saver", [0, 1])
