@@ -92,6 +92,7 @@ class Alignment:
         self._held: deque[tuple[Hashable, Any]] = deque()
         self._held_by: Counter[Hashable] = Counter()
         self._log: list[tuple[Hashable, Any]] = []
+        self._ready: deque[Event] = deque()
 
     @property
     def held(self) -> int:
@@ -101,8 +102,9 @@ class Alignment:
     def receive(self, channel: Hashable, item: Any) -> Iterator[Event]:
         """Take what came by a channel, a message or a `Barrier`; yield what to do, in this order.
 
-        Do each before asking for the next. Barriers of one channel have numbers that rise; one of a number that was
-        ended or given up already is passed over.
+        Do each before asking for the next. What isn't asked for, since something was raised in between, comes first
+        at the next call. Barriers of one channel have numbers that rise; one of a number that was ended or given up
+        already is passed over.
 
         Raises:
             UsageError: There is no such channel, or it was closed; or a barrier has no number from 1 on.
@@ -111,25 +113,31 @@ class Alignment:
             O(1), and for the barrier that ends a cut O(messages that waited).
         """
         self._check(channel, item)
-        if not self._is_waiting(channel, item):
-            yield from self._take(channel, item)
-            return
-        self._hold(channel, item)
-        is_too_much = self._held_max is not None and len(self._held) > self._held_max
-        if is_too_much and not self._is_begun:
-            yield from self._begin()
-            yield from self._release()
+        if self._is_waiting(channel, item):
+            self._hold(channel, item)
+            is_too_much = self._held_max is not None and len(self._held) > self._held_max
+            if is_too_much and not self._is_begun:
+                self._begin()
+                self._release()
+        else:
+            self._take(channel, item)
+        return self._to_do()
 
     def close(self, channel: Hashable) -> Iterator[Event]:
-        """Take note that a channel has ended: no barrier waits for it any more. Raises as `receive`.
+        """Take note that a channel has ended: no barrier waits for it any more; yield what to do, as `receive`.
 
         What it had sent before and waits is still yielded.
         """
         self._check(channel, None)
         del self._open[channel]
-        yield from self._look()
+        self._look()
+        return self._to_do()
 
     # -- within ---------------------------------------------------------------------------------
+
+    def _to_do(self) -> Iterator[Event]:
+        while self._ready:
+            yield self._ready.popleft()
 
     def _check(self, channel: Hashable, item: Any) -> None:
         if channel not in self._open:
@@ -150,14 +158,14 @@ class Alignment:
         self._held.append((channel, item))
         self._held_by[channel] += 1
 
-    def _take(self, channel: Hashable, item: Any) -> Iterator[Event]:
+    def _take(self, channel: Hashable, item: Any) -> None:
         if not isinstance(item, Barrier):
             if self._is_begun and channel not in self._passed:
                 self._log.append((channel, item))
-            yield Message(channel, item)
+            self._ready.append(Message(channel, item))
             return
         if item.number > self._number and self._is_under_way:
-            yield from self._give_up()
+            self._give_up()
         # What has waited may have begun this one by now, or a later one.
         if item.number > self._number:
             self._number, self._is_under_way, self._passed = item.number, True, set()
@@ -165,35 +173,34 @@ class Alignment:
             return
         self._passed.add(channel)
         if not self._is_aligned and not self._is_begun:
-            yield from self._begin()
-        yield from self._look()
+            self._begin()
+        self._look()
 
-    def _begin(self) -> Iterator[Event]:
+    def _begin(self) -> None:
         self._is_begun = True
         self._log = []
-        yield Begin(self._number)
+        self._ready.append(Begin(self._number))
 
-    def _look(self) -> Iterator[Event]:
+    def _look(self) -> None:
         """End the cut if the barrier came by all channels, and let go on what has waited."""
         if not self._is_under_way or not self._passed >= self._open.keys():
             return
         if not self._is_begun:
-            yield from self._begin()
-        in_flight = tuple(self._log)
+            self._begin()
         self._is_under_way = self._is_begun = False
-        yield End(self._number, in_flight)
-        yield from self._release()
+        self._ready.append(End(self._number, tuple(self._log)))
+        self._release()
 
-    def _give_up(self) -> Iterator[Event]:
+    def _give_up(self) -> None:
         self._is_under_way = self._is_begun = False
-        yield GivenUp(self._number)
-        yield from self._release()
+        self._ready.append(GivenUp(self._number))
+        self._release()
 
-    def _release(self) -> Iterator[Event]:
+    def _release(self) -> None:
         """Take what has waited, in the order in which it came; behind the next barriers in it some goes on waiting."""
         waiting, self._held, self._held_by = self._held, deque(), Counter()
         for channel, item in waiting:
             if self._is_waiting(channel, item):
                 self._hold(channel, item)
             else:
-                yield from self._take(channel, item)
+                self._take(channel, item)

@@ -93,6 +93,7 @@ class Checkpoint:
         paths: Iterable[tuple[Any, ...]] | None = None,
         progress: Progress | None = None,
         worker: tuple[int, int] = ALONE,
+        regions: Mapping[tuple[Any, ...], tuple[slice, ...]] | None = None,
     ) -> Any:
         """Return the state: your own copy, every byte of it checked.
 
@@ -106,6 +107,7 @@ class Checkpoint:
             progress: Called with the bytes that were read, and those there are in all.
             worker: Whose share of it, of a job of several workers: rank and size. What all of them gave is put
                 together by default; `(rank, checkpoint.workers)` is what one of them gave.
+            regions: Which parts of divided arrays, by where they stand in the state, if not that worker's.
 
         Raises:
             CorruptionError: It is damaged. `Checkpoints.load_latest` goes on to an older one by itself.
@@ -120,7 +122,9 @@ class Checkpoint:
         """
         check_rank(*worker)
         with self._telling():
-            return self.manifest.load(lazy=lazy, mapped=mapped, paths=paths, progress=progress, worker=worker)
+            return self.manifest.load(
+                lazy=lazy, mapped=mapped, paths=paths, progress=progress, worker=worker, regions=regions
+            )
 
     def verify(self, progress: Progress | None = None) -> list[CorruptionError]:
         """Read every byte of it and return what is wrong; an empty list if nothing is.

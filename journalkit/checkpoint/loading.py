@@ -324,8 +324,8 @@ def _at(tree: Any, steps: Steps) -> Any:
     found = tree
     for count, step in enumerate(steps):
         try:
-            if not isinstance(found, dict | list | tuple):
-                raise KeyError(step)
+            if not isinstance(found, dict | list | tuple) or isinstance(found, COMPOUND):
+                raise KeyError(step)  # what is divided among workers is loaded as a whole
             found = found[step]
         except (LookupError, TypeError):
             raise KeyValueError(f"the state has nothing at {place(steps[: count + 1])}") from None

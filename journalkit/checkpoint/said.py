@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from journalkit.checkpoint.checkpoint import place_of
-from journalkit.errors import KeyTypeError, KeyValueError
+from journalkit.errors import KeyTypeError, KeyValueError, UsageError
 from journalkit.format.codec import CborCodec
 from journalkit.format.head import METRICS_MAX, NAME_CHARACTERS_MAX
 
@@ -36,10 +36,20 @@ def said(
     """
     if offsets is not None and not isinstance(offsets, Mapping):
         raise KeyTypeError(f"offsets={offsets!r:.100} is no mapping")
+    return Said(own(dict(offsets or {}), "offsets"), own(metadata, "metadata"), _measured(metrics), _named(name))
+
+
+def own(value: Any, name: str) -> Any:
+    """Return a copy to the bottom: what the job counts on with, while a thread saves, is of another moment.
+
+    Raises:
+        UsageError: It can't be stored.
+    """
     codec = CborCodec()
-    # A copy to the bottom: what the job counts on with, while a thread saves, is of another moment than its state.
-    own: Any = codec.decode(codec.encode([dict(offsets or {}), metadata]))
-    return Said(own[0], own[1], _measured(metrics), _named(name))
+    try:
+        return codec.decode(codec.encode(value))
+    except UsageError as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _measured(metrics: Mapping[str, float] | None) -> dict[str, float]:

@@ -39,7 +39,7 @@ from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.merging import merged, part_of
 from journalkit.checkpoint.pack import Known, Progress
 from journalkit.checkpoint.rounds import Rounds
-from journalkit.checkpoint.said import Said, said
+from journalkit.checkpoint.said import Said, own, said
 from journalkit.checkpoint.saver import Saver
 from journalkit.checkpoint.saving import SaveOptions, Written, write_manifest, write_part
 from journalkit.checkpoint.tree import Captured, capture
@@ -100,6 +100,7 @@ class Worker(Handle):
         self._number = 0
         self._base: tuple[Place, CheckpointManifest] | None = None
         self._is_base_known = False
+        self._damaged: set[str] = set()
         super().__init__(objects, clock, opened_at)
 
     def save(
@@ -141,8 +142,10 @@ class Worker(Handle):
                 get CheckpointAbortedError.
         """
         with self._round():
-            captured, words = self._captured(state, lambda: said(offsets, metadata, metrics, name), copy=False)
-            return self._together(captured, words, step, progress)
+            captured, words, at = self._captured(
+                state, lambda: said(offsets, metadata, metrics, name), step, copy=False
+            )
+            return self._together(captured, words, at, progress)
 
     def save_async(
         self,
@@ -159,11 +162,11 @@ class Worker(Handle):
         As `Checkpoints.save_async` for `save`.
         """
         with self._round():
-            captured, words = self._captured(state, lambda: said(offsets, metadata, metrics, name), copy=True)
+            captured, words, at = self._captured(state, lambda: said(offsets, metadata, metrics, name), step, copy=True)
 
             def run(progress: Progress) -> Checkpoint:
                 try:
-                    return self._together(captured, words, step, progress)
+                    return self._together(captured, words, at, progress)
                 finally:
                     captured.release()
 
@@ -204,10 +207,12 @@ class Worker(Handle):
                     return None
                 try:
                     checkpoint = self._finder.find(which)
-                    found = self._share_of(checkpoint, lazy, mapped, regions), checkpoint
+                    worker = (self.rank, self.size)
+                    found = checkpoint.load(lazy=lazy, mapped=mapped, worker=worker, regions=regions), checkpoint
                     news = {"loaded": True}
                 except CorruptionError as error:
                     warn(which, error)
+                    self._damaged.add(which)
                     news = {"damaged": short(error)}
                 except CheckpointNotFoundError as error:  # somebody has deleted it meanwhile
                     news = {"damaged": short(error)}
@@ -240,16 +245,19 @@ class Worker(Handle):
                 raise
             yield
 
-    def _captured(self, state: Any, words: Callable[[], Said], *, copy: bool) -> tuple[Captured, Said]:
+    def _captured(
+        self, state: Any, words: Callable[[], Said], step: Any, *, copy: bool
+    ) -> tuple[Captured, Said, Any]:
         """Take the number of a save, and capture; what can't be is told to the others, who wait for this part."""
         self._number += 1
         try:
             said = words()
+            at = own(step, "step")
             captured = capture(state, copy=copy, buffers=self._buffers if copy else None, worker=(self.rank, self.size))
         except BaseException as error:
             self._rounds.fail(short(error))
             raise
-        return captured, said
+        return captured, said, at
 
     def _together(self, captured: Captured, words: Said, step: Any, progress: Progress | None) -> Checkpoint:
         if self._saver is not None:
@@ -342,7 +350,7 @@ class Worker(Handle):
             self._base, self._is_base_known = None, True
             with contextlib.suppress(JournalError):  # then it is written whole
                 newest = next(self._finder.sound(), None)
-                if newest is not None:
+                if newest is not None and newest.id not in self._damaged:
                     self._base = ((newest.epoch, newest.save), newest.manifest.said)
         return self._base
 
@@ -369,6 +377,3 @@ class Worker(Handle):
             self._rounds.decide(verdict)
         except Exception as error:  # noqa: BLE001 - whatever the workers talk by raises
             _log.warning("%s: the other workers weren't told how it ended: %s", self._objects.where, error)
-
-    def _share_of(self, checkpoint: Checkpoint, lazy: bool, mapped: bool, regions: Regions | None) -> Any:
-        return checkpoint.manifest.load(lazy=lazy, mapped=mapped, worker=(self.rank, self.size), regions=regions)

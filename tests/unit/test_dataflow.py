@@ -118,6 +118,29 @@ def test_a_barrier_that_a_channel_left_out_gives_its_cut_up() -> None:
         assert ("c", 5) not in stage.saved[2]
 
 
+def test_what_a_failed_save_kept_from_being_done_is_done_next() -> None:
+    """What waited behind the barriers was once lost, or waited for ever."""
+    alignment = Alignment(["a", "b"])
+    done: list[Event] = []
+
+    def feed(channel: str, item: Any, failing: int = 0) -> None:
+        for event in alignment.receive(channel, item):
+            done.append(event)
+            if event == End(failing, ()):
+                raise KeyError("no room")
+
+    feed("a", Barrier(1))
+    feed("a", "first")
+    with pytest.raises(KeyError):
+        feed("b", Barrier(1), failing=1)
+    feed("a", "second")
+    feed("b", Barrier(2))
+    feed("a", Barrier(2))
+    begun = [Begin(1), End(1, ()), Message("a", "first"), Message("a", "second"), Begin(2), End(2, ())]
+    assert done == begun
+    assert alignment.held == 0
+
+
 def test_a_barrier_of_an_ended_cut_is_passed_over() -> None:
     """Late news."""
     stage = Stage("a", "b")

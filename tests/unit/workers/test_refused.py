@@ -21,6 +21,7 @@ from journalkit.errors import (
     CheckpointAbortedError,
     CorruptionError,
     FencedError,
+    KeyTypeError,
     KeyValueError,
     StorageError,
     UnknownOutcomeError,
@@ -73,55 +74,6 @@ def test_a_worker_that_counts_its_saves_otherwise_is_told(job: Job) -> None:
     assert [str(error) for error in job.run(2, live)] == [
         "rank 1 has made another save: all workers make as many calls"
     ] * 2
-
-
-def test_a_worker_that_was_not_told_how_a_save_ended_stays_in_step(job: Job) -> None:
-    """It is told so at its next call, which the others then give up; the call after that is one of all again."""
-
-    def live(worker: journalkit.Worker) -> Any:
-        def lost(place: Any) -> Any:
-            worker.__class__._heard_of(worker, place)
-            raise UnknownOutcomeError("no reply came")
-
-        worker.save({"long": bytes(100_000), "rank": worker.rank})
-        if worker.rank == 1:
-            worker._heard_of = lost  # type: ignore[method-assign]
-        saving = worker.save_async({"long": bytes(100_001), "rank": worker.rank})
-        saving.join()
-        worker.__dict__.pop("_heard_of", None)
-        expected = UnknownOutcomeError if worker.rank == 1 else CheckpointAbortedError
-        words = "no reply came" if worker.rank == 1 else "rank 1 couldn't do its part: an earlier save failed: no reply"
-        with pytest.raises(expected, match=words):
-            worker.save({})
-        return [worker.save({"long": bytes(100_001), "rank": worker.rank}).id for _ in range(2)]
-
-    found = job.run(3, live, keep=journalkit.Keep(last=1), trash_period=0)
-    assert found == [["1.4", "1.5"]] * 3
-    with job.checkpoints() as checkpoints:
-        assert [each.verify() for each in checkpoints] == [[]]
-
-
-def test_what_breaks_rank_0_behind_its_publishing_costs_nobody_his_part(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be anything, so nothing is taken back: the others look, and find the checkpoint."""
-    publish = HeadWriter.publish
-
-    def breaking(self: HeadWriter, change: Any) -> Any:
-        publish(self, change)
-        raise MemoryError
-
-    monkeypatch.setattr(HeadWriter, "publish", breaking)
-
-    def live(worker: journalkit.Worker) -> Any:
-        try:
-            return worker.save({"long": bytes(100_000 + worker.rank)}).id
-        except MemoryError:
-            return "broken"
-
-    assert job.run(3, live) == ["broken", "1.1", "1.1"]
-    with job.checkpoints() as checkpoints:
-        assert [each.verify() for each in checkpoints] == [[]]
 
 
 def test_what_breaks_a_save_behind_its_publishing_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,3 +262,26 @@ def test_a_manifest_whose_part_has_other_fields_is_refused() -> None:
     plain = plain_of(manifest.said) | {"chunked": [], "packs": [], "parts": [[b"\xf6", 0]]}
     with pytest.raises(MalformedError, match="a part has other fields"):
         _from_plain(plain)
+
+
+def test_a_step_that_cannot_be_stored_is_refused_before_anything_is_written(job: Job) -> None:
+    """In the one that gives it; the others are told at once."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        return worker.save({"long": bytes(100_000)}, step=np.int64(7) if worker.rank else 7)
+
+    found = job.run(2, live)
+    assert [type(error) for error in found] == [CheckpointAbortedError, KeyTypeError]
+    assert "step: " in str(found[1])
+    assert not any(key.startswith(names.PACKS) for key in job.contents())
+
+
+def test_a_path_leads_to_what_is_divided_and_not_into_it() -> None:
+    """It once led to a key group's bytes, for a key that was a number."""
+    counts = {number: number for number in range(200)}
+    manifest = together([{"counts": Keyed(counts), "w": Shard(np.ones(3), (3,), (0,))}])
+    [found] = manifest.load(paths=[("counts",)]).values()
+    assert found == counts
+    for path in (("counts", 5), ("w", 0)):
+        with pytest.raises(KeyValueError, match="has nothing at"):
+            manifest.load(paths=[path])
