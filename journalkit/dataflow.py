@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from journalkit.errors import KeyTypeError, KeyValueError
 
@@ -64,6 +64,9 @@ class GivenUp:
     number: int
 
 
+_CLOSED: Final = object()
+"""Stands behind the last message of a channel that was closed."""
+
 Event: TypeAlias = Message | Begin | End | GivenUp
 
 
@@ -85,6 +88,7 @@ class Alignment:
             raise KeyTypeError(f"held_max={held_max!r} is not a whole number")
         self._is_aligned = aligned
         self._held_max = held_max
+        self._closing: set[Hashable] = set()
         self._number = 0
         self._is_under_way = False
         self._is_begun = False
@@ -96,7 +100,7 @@ class Alignment:
 
     @property
     def held(self) -> int:
-        """How many messages wait for a barrier of another channel."""
+        """How many messages and barriers wait for a barrier of another channel."""
         return len(self._held)
 
     def receive(self, channel: Hashable, item: Any) -> Iterator[Event]:
@@ -126,11 +130,14 @@ class Alignment:
     def close(self, channel: Hashable) -> Iterator[Event]:
         """Take note that a channel has ended: no barrier waits for it any more; yield what to do, as `receive`.
 
-        What it had sent before and waits is still yielded.
+        What it had sent before and waits comes first, and belongs to the cuts to which it belongs.
         """
         self._check(channel, None)
-        del self._open[channel]
-        self._look()
+        self._closing.add(channel)
+        if self._is_waiting(channel, _CLOSED):
+            self._hold(channel, _CLOSED)
+        else:
+            self._take(channel, _CLOSED)
         return self._to_do()
 
     # -- within ---------------------------------------------------------------------------------
@@ -140,7 +147,7 @@ class Alignment:
             yield self._ready.popleft()
 
     def _check(self, channel: Hashable, item: Any) -> None:
-        if channel not in self._open:
+        if channel not in self._open or channel in self._closing:
             raise KeyValueError(f"channel {channel!r:.50} isn't one of {list(self._open)!r:.200}, or was closed")
         if isinstance(item, Barrier) and (type(item.number) is not int or item.number < 1):
             raise KeyValueError(f"{item!r}: checkpoints are numbered from 1")
@@ -159,14 +166,17 @@ class Alignment:
         self._held_by[channel] += 1
 
     def _take(self, channel: Hashable, item: Any) -> None:
+        if item is _CLOSED:
+            del self._open[channel]
+            self._look()
+            return
         if not isinstance(item, Barrier):
             if self._is_begun and channel not in self._passed:
                 self._log.append((channel, item))
             self._ready.append(Message(channel, item))
             return
-        if item.number > self._number and self._is_under_way:
-            self._give_up()
-        # What has waited may have begun this one by now, or a later one.
+        while item.number > self._number and self._is_under_way:
+            self._give_up()  # and what has waited may begin another one, this one, or a later one
         if item.number > self._number:
             self._number, self._is_under_way, self._passed = item.number, True, set()
         elif item.number < self._number or not self._is_under_way:

@@ -52,6 +52,8 @@ def assembled(trees: Sequence[Any], rank: int, size: int, regions: Regions, are_
     Raises:
         UsageError: What was saved can't be divided among so many, or a region isn't one.
     """
+    if not isinstance(regions, Mapping):
+        raise KeyTypeError(f"regions={regions!r:.100} is no mapping of places to slices")
     for steps in regions:
         for tree in trees:
             _shard_at(tree, steps)
@@ -195,7 +197,10 @@ def _box(asked: Any, shape: tuple[int, ...], steps: Steps) -> Box:
     if not isinstance(asked, tuple) or any(not isinstance(each, slice) for each in asked) or len(asked) > len(shape):
         raise KeyTypeError(f"the region for {place(steps)} is {asked!r:.100}: a slice for each dimension, in a tuple")
     full = (*asked, *(slice(None),) * (len(shape) - len(asked)))
-    ranges = [each.indices(size) for each, size in zip(full, shape, strict=True)]
+    try:
+        ranges = [each.indices(size) for each, size in zip(full, shape, strict=True)]
+    except TypeError as error:
+        raise KeyTypeError(f"the region for {place(steps)} is {asked!r:.100}: {error}") from None
     if any(step != 1 for _, _, step in ranges):
         raise KeyValueError(f"the region for {place(steps)} leaves elements out: slices have no step")
     return tuple((begin, max(begin, end)) for begin, end, _ in ranges)
@@ -223,8 +228,12 @@ def _said(box: Box) -> str:
 
 def _shard_at(tree: Any, steps: Steps) -> ShardNode:
     found = tree
+    if not isinstance(steps, tuple):
+        raise KeyTypeError(f"{steps!r:.100} is no place in a state: a tuple of keys and numbers")
     try:
         for step in steps:
+            if isinstance(found, list | tuple) and (type(step) is not int or step < 0):
+                raise LookupError
             found = found[step]
     except (LookupError, TypeError):
         found = None

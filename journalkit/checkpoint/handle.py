@@ -79,6 +79,7 @@ class Handle:
 
     @contextmanager
     def _turn(self) -> Iterator[float]:
+        self._require_open()  # a child of a process that is saving would wait for ever
         with self._saves.turn():
             self._require_open()  # it may have been closed while this one waited
             yield self._clock.monotonic_s()

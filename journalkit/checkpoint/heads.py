@@ -180,6 +180,10 @@ class HeadWriter:
             self._refuse_fenced(self.head)
             return self.head
 
+    def refuse_fenced(self) -> None:
+        """Raise FencedError if it is known that a newer writer has the job."""
+        self._refuse_fenced(self.head)
+
     def _refuse_fenced(self, newest: Head) -> None:
         self._fenced_by = max(self._fenced_by, newest.epoch)
         if self._fenced_by > self.epoch:

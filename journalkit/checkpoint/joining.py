@@ -14,7 +14,7 @@ from journalkit.checkpoint.keyed import check_rank
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.open import HOUR_S, check_writing, saver_on
 from journalkit.checkpoint.retention import Keep
-from journalkit.checkpoint.rounds import Exchange, ExchangedRounds, Rounds, StorageRounds
+from journalkit.checkpoint.rounds import Exchange, ExchangedRounds, Rounds, StorageRounds, exchanged
 from journalkit.checkpoint.saver import Saver
 from journalkit.checkpoint.saving import SaveOptions
 from journalkit.checkpoint.worker import Worker
@@ -139,6 +139,8 @@ def worker_on(
     check_rank(rank, size)
     if not isinstance(run, str) and exchange is None:
         raise KeyTypeError(f"run={run!r:.100}: a text that is the same for all workers, and another one at each start")
+    if exchange is not None and not callable(exchange):
+        raise KeyTypeError(f"exchange={exchange!r:.100}: a function that is given bytes")
     patience_s = seconds(patience, "patience")
     if not patience_s > 0:
         raise KeyValueError(f"patience={patience!r}: some time")
@@ -236,7 +238,7 @@ class _Meeting:
     def by_exchange(self, exchange: Exchange, saver: Saver | None) -> RunEntry:
         """Return the run that rank 0 tells the others of."""
         mine = encode_run(RunEntry(saver.job, saver.epoch, self._size)) if saver is not None else b""
-        told = [bytes(each) for each in exchange(mine)]
+        told = exchanged(exchange, mine)
         if len(told) != self._size or [at for at, each in enumerate(told) if each] != [0]:
             raise UsageError(f"rank={self._rank}, size={self._size}, and the exchange has {len(told)} of other ranks")
         run = decoded(decode_run, told[0], path="rank 0", next_step="start the run again")

@@ -11,9 +11,11 @@ reads those that are its, and a save writes those that changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import index
 from typing import Any, Final
 
 from journalkit.errors import KeyTypeError, KeyValueError
+from journalkit.format.checkpoint import PART_MAX
 from journalkit.format.checksum import checksum
 from journalkit.format.codec import CborCodec
 from journalkit.format.keys import encode_key
@@ -88,8 +90,11 @@ class Shard:
     def __init__(self, array: Any, shape: Iterable[int], offset: Iterable[int]) -> None:
         """Raises UsageError: The part doesn't lie within the whole."""
         self.array = array
-        self.shape = tuple(int(size) for size in shape)
-        self.offset = tuple(int(begin) for begin in offset)
+        try:
+            self.shape = tuple(index(size) for size in shape)
+            self.offset = tuple(index(begin) for begin in offset)
+        except TypeError:
+            raise KeyTypeError(f"shape={shape!r:.50}, offset={offset!r:.50}: whole numbers, one a dimension") from None
         part = tuple(int(size) for size in getattr(array, "shape", ()))
         if not hasattr(array, "shape") or not fits(part, self.offset, self.shape):
             raise KeyValueError(f"an array of {part} at {self.offset} is no part of one of {self.shape}")
@@ -142,8 +147,10 @@ def check_rank(rank: int, size: int) -> None:
     for name, value in (("rank", rank), ("size", size)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise KeyTypeError(f"{name}={value!r} is not a whole number")
-    if not 0 <= rank < size:
-        raise KeyValueError(f"rank={rank}, size={size}: ranks go from 0 to one below how many workers there are")
+    if not 0 <= rank < size <= PART_MAX + 1:
+        raise KeyValueError(
+            f"rank={rank}, size={size}: ranks go from 0 to one below how many workers there are, a million at most"
+        )
 
 
 def _made(entries: Mapping[Any, Any], groups: int) -> Keyed:

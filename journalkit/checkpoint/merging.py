@@ -8,6 +8,7 @@ from typing import Any
 
 from journalkit.errors import CheckpointAbortedError
 from journalkit.format.checkpoint import CheckpointManifest, ChunkList, PackEntry, PartEntry
+from journalkit.format.values import same
 
 
 def merged(parts: Sequence[CheckpointManifest]) -> CheckpointManifest:
@@ -31,7 +32,7 @@ def merged(parts: Sequence[CheckpointManifest]) -> CheckpointManifest:
         entries.append(PartEntry(part.tree, len(lists), len(part.chunked)))
         lists += [replace(listed, runs=_renumbered(listed.runs, own)) for listed in part.chunked]
         for source, offset in part.offsets.items():
-            if offsets.setdefault(source, offset) != offset:
+            if not same(offsets.setdefault(source, offset), offset):
                 raise CheckpointAbortedError(
                     f"rank {whose[source]} is at {offsets[source]!r:.50} of {source!r:.50}, rank {rank} at "
                     f"{offset!r:.50}: an input is read by one worker"

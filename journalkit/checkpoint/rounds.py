@@ -31,6 +31,7 @@ from journalkit.errors import (
     CheckpointAbortedError,
     CorruptionError,
     JournalError,
+    KeyTypeError,
     UnknownOutcomeError,
 )
 from journalkit.format import names
@@ -53,8 +54,11 @@ class Rounds(Protocol):
         """Begin the next round, with what this rank has to say. Raises JournalError: It couldn't be said."""
         ...
 
-    def fail(self, why: str) -> None:
-        """Take part in the next round with nothing but the reason why it fails, and end it. Raises no JournalError."""
+    def fail(self, why: str, verdict: Mapping[str, Any] | None = None) -> None:
+        """Take part in the next round with nothing but the reason why it fails, and end it. Raises no JournalError.
+
+        With a verdict, if giving up says too little; other ranks propose it.
+        """
         ...
 
     def gather(self) -> list[Mapping[str, Any]]:
@@ -114,12 +118,12 @@ class StorageRounds:
             data = encode_report(Report(self._epoch, self._number, self._rank, said))
             self._objects.put(names.report_key(self._epoch, self._number, self._rank), (data,))
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, verdict: Mapping[str, Any] | None = None) -> None:
         """As `Rounds.fail`."""
         with contextlib.suppress(JournalError):
-            self.report({"failed": why})
+            self.report({"failed": why, **(verdict or {})})
             if not self._rank:
-                self.decide({"aborted": f"rank 0 couldn't do its part: {why}"})
+                self.decide(verdict or _given_up(why))
 
     def gather(self) -> list[Mapping[str, Any]]:
         """As `Rounds.gather`."""
@@ -223,13 +227,13 @@ class ExchangedRounds:
     def report(self, said: Mapping[str, Any]) -> None:
         """As `Rounds.report`; returns once all have said theirs."""
         self._number += 1
-        self._all = self._exchanged(said)
+        self._all = self._exchanged(said, CheckpointAbortedError)
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, verdict: Mapping[str, Any] | None = None) -> None:
         """As `Rounds.fail`."""
         with contextlib.suppress(JournalError):
-            self.report({"failed": why})
-            self._exchanged({} if self._rank else {"aborted": f"rank 0 couldn't do its part: {why}"})
+            self.report({"failed": why, **(verdict or {})})
+            self._exchanged({} if self._rank else verdict or _given_up(why), UnknownOutcomeError)
 
     def gather(self) -> list[Mapping[str, Any]]:
         """As `Rounds.gather`."""
@@ -237,22 +241,31 @@ class ExchangedRounds:
 
     def decide(self, said: Mapping[str, Any]) -> None:
         """As `Rounds.decide`."""
-        self._exchanged(said)
+        self._exchanged(said, UnknownOutcomeError)
 
     def verdict(self) -> Mapping[str, Any]:
         """As `Rounds.verdict`."""
-        return self._exchanged({})[0]
+        return self._exchanged({}, UnknownOutcomeError)[0]
 
-    def _exchanged(self, said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def _exchanged(self, said: Mapping[str, Any], otherwise: type[JournalError]) -> list[Mapping[str, Any]]:
+        """Return what all say; raise `otherwise` if it isn't of this round: behind the reports nobody knows."""
         mine = encode_report(Report(self._epoch, self._number, self._rank, said))
         found = [
-            decoded(decode_report, bytes(data), path=f"rank {rank}", next_step="start the run again")
-            for rank, data in enumerate(self._exchange(mine))
+            decoded(decode_report, data, path=f"rank {rank}", next_step="start the run again")
+            for rank, data in enumerate(exchanged(self._exchange, mine))
         ]
         round_of_mine = (self._epoch, self._number)
         if any((each.epoch, each.number, each.rank) != (*round_of_mine, at) for at, each in enumerate(found)):
-            raise CheckpointAbortedError("the workers aren't in the same round: start the run again")
+            raise otherwise("the workers aren't in the same round: start the run again")
         return [each.said for each in found]
+
+
+def exchanged(exchange: Exchange, data: bytes) -> list[bytes]:
+    """Return what all have said. Raises UsageError: The exchange gives something else."""
+    found: Any = exchange(data)
+    if not isinstance(found, Sequence) or not all(isinstance(each, bytes | bytearray | memoryview) for each in found):
+        raise KeyTypeError(f"the exchange gives {found!r:.100}: what all have said, as bytes, by rank")
+    return [bytes(each) for each in found]
 
 
 class _Waiting:
@@ -280,6 +293,10 @@ class _Waiting:
             return False
         self._looked_s = now_s
         return True
+
+
+def _given_up(why: str) -> dict[str, str]:
+    return {"aborted": f"rank 0 couldn't do its part: {why}"}
 
 
 def _said(ranks: Sequence[int]) -> str:

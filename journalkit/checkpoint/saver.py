@@ -173,9 +173,7 @@ class Saver:
         return self._published(write, number)
 
     def trash(self, places: Collection[Place]) -> Head:
-        """Put checkpoints into the trash. What isn't there is left out.
-
-        Raises as `HeadWriter.publish`, and:
+        """Put checkpoints into the trash. What isn't there is left out. Raises as `HeadWriter.publish`.
 
         Raises:
             UsageError: The trash hasn't got room for so many. None was put there.
@@ -275,10 +273,12 @@ class Saver:
 
     def _published(self, write: Write, number: int | None = None) -> Saved:
         with self._one_save:
+            self._heads.refuse_fenced()
             try:
                 saved = self._save_on(self._base(), write, number)
             except _BaseGoneError:
                 if number is not None:
+                    self._heads.refresh()  # raises if a newer writer has let it go
                     raise CheckpointAbortedError("what it stands on was deleted meanwhile: save again") from None
                 saved = self._save_on(None, write)
             self._newest = (saved.entry, saved.manifest)

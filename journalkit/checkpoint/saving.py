@@ -75,7 +75,7 @@ def write_part(
 
     `said` is what it says besides its tree and chunks. Durability and errors as `write_checkpoint`.
     """
-    _encoded(said)  # so that what can't be said is refused before anything is written
+    encoded(said)  # so that what can't be said is refused before anything is written
     entry = PackEntry(said.epoch, said.save, said.part, 0)
     writer = PackWriter(
         said.job, entry, known, compression=options.compression, threads=options.threads, progress=progress
@@ -122,7 +122,7 @@ def write_checkpoint(
         dict(offsets or {}), metadata, {key: float(value) for key, value in (metrics or {}).items()}, name,
         dict(prepared or {}),
     )  # fmt: skip
-    _encoded(said)  # so that what can't be said is refused before anything is written
+    encoded(said)  # so that what can't be said is refused before anything is written
     writer = PackWriter(job, entry, known, compression=options.compression, threads=options.threads, progress=progress)
     parts = writer.parts(captured.leaves)
     return _written(objects, writer, parts, replace(said, tree=captured.tree), captured.size_bytes)
@@ -193,14 +193,15 @@ def _packed(
 
 def write_manifest(objects: Objects, manifest: CheckpointManifest) -> Written:
     """Write a checkpoint's manifest, whose packs are there. Durability and errors as `write_checkpoint`."""
-    data = _encoded(manifest)
+    data = encoded(manifest)
     key = names.checkpoint_key(manifest.epoch, manifest.save)
     objects.put(key, (data,))
     total = sum(listed.length for listed in manifest.chunked)
     return Written(manifest, key, len(data), hashlib.sha256(data).digest(), len(data), total, 0, 0)
 
 
-def _encoded(manifest: CheckpointManifest) -> bytes:
+def encoded(manifest: CheckpointManifest) -> bytes:
+    """Return a manifest's bytes. Raises UsageError: What it says can't be said."""
     try:
         return encode_manifest(manifest)
     except MalformedError as error:

@@ -190,7 +190,11 @@ class _Capture:
         if kind is Keyed:
             return self._keyed(value, steps)
         if kind is Shard:
-            return ShardNode(self.node(value.array, steps, depth), value.shape, value.offset)
+            try:
+                part = Shard(value.array, value.shape, value.offset)  # it may have been changed since it was made
+            except UsageError as error:
+                raise type(error)(f"{place(steps)}: {error}") from None
+            return ShardNode(self.node(part.array, steps, depth), part.shape, part.offset)
         self._refuse_unstorable(value, steps)
         return value
 

@@ -19,12 +19,14 @@ from typing import Any
 
 from journalkit.checkpoint.agreeing import (
     Words,
+    bases_in,
+    candidate_in,
     check_parts,
+    entry_in,
     heard,
     next_candidate,
     part_in,
     part_report,
-    place_in,
     short,
     told,
 )
@@ -45,9 +47,11 @@ from journalkit.checkpoint.saving import SaveOptions, Written, write_manifest, w
 from journalkit.checkpoint.tree import Captured, capture
 from journalkit.clock import Clock
 from journalkit.errors import (
+    ArchiveUnavailableError,
     CheckpointAbortedError,
     CheckpointNotFoundError,
     CorruptionError,
+    FencedError,
     JournalError,
     UnknownOutcomeError,
     UsageError,
@@ -55,7 +59,6 @@ from journalkit.errors import (
 from journalkit.format import names
 from journalkit.format.checkpoint import CheckpointManifest
 from journalkit.format.envelope import plain_of
-from journalkit.format.head import CheckpointEntry
 from journalkit.objects.interface import Objects
 
 _log = logging.getLogger("journalkit.checkpoint")
@@ -159,7 +162,8 @@ class Worker(Handle):
     ) -> Saving:
         """Capture a state now and save it with the others while the job goes on; return what tells how that gets on.
 
-        As `Checkpoints.save_async` for `save`.
+        As `Checkpoints.save_async` for `save`. That a checkpoint was given up is raised by `wait()` or `close()`, and
+        no reason for the next call not to save: it is logged then.
         """
         with self._round():
             captured, words, at = self._captured(state, lambda: said(offsets, metadata, metrics, name), step, copy=True)
@@ -196,25 +200,19 @@ class Worker(Handle):
         with self._round(numbers=0):
             sound = self._finder.sound() if self._saver is not None else None
             found: tuple[Any, Checkpoint] | None = None
+            current: str | None = None
             news: dict[str, Any] = {}
             while True:
-                self._rounds.report(news)
-                verdict = heard(self._rounds.verdict()) if sound is None else self._decided(sound)
-                if "done" in verdict:
+                self._rounds.report(news | {"loading": current})
+                verdict = heard(self._rounds.verdict()) if sound is None else self._decided(sound, current)
+                said_so, current = current, candidate_in(verdict)
+                if current is None and said_so is not None:
                     return found
-                which = verdict["candidate"]
-                if not which:
+                if not current:
                     return None
                 try:
-                    checkpoint = self._finder.find(which)
-                    worker = (self.rank, self.size)
-                    found = checkpoint.load(lazy=lazy, mapped=mapped, worker=worker, regions=regions), checkpoint
-                    news = {"loaded": True}
-                except CorruptionError as error:
-                    warn(which, error)
-                    self._damaged.add(which)
-                    news = {"damaged": short(error)}
-                except CheckpointNotFoundError as error:  # somebody has deleted it meanwhile
+                    found, news = self._loaded(current, lazy=lazy, mapped=mapped, regions=regions), {}
+                except (CorruptionError, CheckpointNotFoundError) as error:  # or somebody has deleted it meanwhile
                     news = {"damaged": short(error)}
                 except BaseException as error:
                     self._rounds.fail(short(error))
@@ -230,12 +228,16 @@ class Worker(Handle):
     def _round(self, numbers: int = 1) -> Iterator[None]:
         """Take one's turn for a call in which all take part, of so many saves.
 
-        Where this rank has to be told what an earlier save failed with the others are told that it
-        doesn't do its part: they count this call, and so does it.
+        Where this rank has to be told what an earlier save failed with the others are told that it doesn't do its
+        part: they count this call, and so does it. A checkpoint that was given up is no reason: all know of it.
         """
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._turn())
+                try:
+                    stack.enter_context(self._turn())
+                except CheckpointAbortedError as error:
+                    _log.warning("%s: an earlier checkpoint was given up: %s", self.where, error)
+                    stack.enter_context(self._turn())
             except UsageError:
                 raise
             except JournalError as error:
@@ -279,18 +281,18 @@ class Worker(Handle):
             reports = self._rounds.gather()
             check_parts(reports)
             parts = [part, *(part_in(words, part, rank) for rank, words in enumerate(reports) if rank)]
-            bases = frozenset(place_in(words["base"]) for words in reports if words.get("base"))
-            written = replace(write_manifest(self._objects, merged(parts)), bases=bases)
+            written = replace(write_manifest(self._objects, merged(parts)), bases=bases_in(reports))
             is_written = True
             return written
 
         try:
             saved = saver.save_together(write, self._number)
         except BaseException as error:
+            verdict = told(error, is_written=is_written)
             if is_begun:
-                self._tell(told(error, is_written=is_written))
+                self._tell(verdict)
             else:
-                self._rounds.fail(short(error))
+                self._rounds.fail(short(error), verdict if isinstance(error, FencedError) else None)
             raise
         self._tell({"published": list(plain_of(saved.entry).values())})
         return self._finder.made(saved.entry, saved.manifest)
@@ -304,12 +306,14 @@ class Worker(Handle):
             report = part_report(part, step, base[0] if base is not None else None)
         except BaseException as error:
             self._take_back(place)
-            self._rounds.fail(short(error))
+            self._rounds.fail(short(error), told(error, is_written=False) if isinstance(error, FencedError) else None)
             raise
         # What it stands on is looked for anew unless this becomes it: others may have gone on meanwhile.
         self._is_base_known = False
-        try:
+        # A report whose reply was lost may be there, and be all that rank 0 waited for.
+        with contextlib.suppress(ArchiveUnavailableError):
             self._rounds.report(report)
+        try:
             checkpoint = self._heard_of(place)
         except CheckpointAbortedError:
             self._take_back(place)
@@ -319,13 +323,13 @@ class Worker(Handle):
 
     def _heard_of(self, place: Place) -> Checkpoint:
         try:
-            published = heard(self._rounds.verdict())["published"]
+            entry = entry_in(heard(self._rounds.verdict()))
         except UnknownOutcomeError:
             # Rank 0 may have ended between publishing and saying so.
             with contextlib.suppress(CheckpointNotFoundError):
                 return self._finder.find(f"{place[0]}.{place[1]}")
             raise
-        return self._finder.made(CheckpointEntry(*published))
+        return self._finder.made(entry)
 
     def _part(
         self,
@@ -347,9 +351,13 @@ class Worker(Handle):
     def _standing_on(self) -> tuple[Place, CheckpointManifest] | None:
         """Return the checkpoint from which this rank's next part takes what hasn't changed; None if it takes none."""
         if not self._is_base_known:
-            self._base, self._is_base_known = None, True
+            self._base, newest = None, None
             with contextlib.suppress(JournalError):  # then it is written whole
                 newest = next(self._finder.sound(), None)
+            if newest is not None and newest.epoch > self.epoch:
+                raise FencedError(f"{self.where}: a newer run has epoch {newest.epoch}, not {self.epoch}: close")
+            self._is_base_known = True
+            with contextlib.suppress(JournalError):
                 if newest is not None and newest.id not in self._damaged:
                     self._base = ((newest.epoch, newest.save), newest.manifest.said)
         return self._base
@@ -361,10 +369,21 @@ class Worker(Handle):
 
     # -- agreeing -------------------------------------------------------------------------------
 
-    def _decided(self, sound: Iterator[Checkpoint]) -> Words:
+    def _loaded(self, which: str, *, lazy: bool, mapped: bool, regions: Regions | None) -> tuple[Any, Checkpoint]:
+        """Return this worker's share of a checkpoint; if it is damaged that is noted, so that nothing stands on it."""
+        checkpoint = self._finder.find(which)
+        try:
+            worker = (self.rank, self.size)
+            return checkpoint.load(lazy=lazy, mapped=mapped, worker=worker, regions=regions), checkpoint
+        except CorruptionError as error:
+            warn(which, error)
+            self._damaged.add(which)
+            raise
+
+    def _decided(self, sound: Iterator[Checkpoint], current: str | None) -> Words:
         """Be rank 0: say what to load next, or that all have."""
         try:
-            verdict = next_candidate(self._rounds.gather(), sound, self.where)
+            verdict = next_candidate(self._rounds.gather(), sound, current, self.where)
         except BaseException as error:
             self._tell(told(error, is_written=False))
             raise

@@ -199,7 +199,7 @@ def check_head(head: Head) -> None:
         raise MalformedError("an ancestor is no nonce")
     _check_many(head.checkpoints, head.pages, head.trash)
     for trashed in head.trash:
-        _check_checkpoint(trashed.checkpoint)
+        check_entry(trashed.checkpoint)
 
 
 def check_page(page: Page) -> None:
@@ -218,7 +218,7 @@ def _check_many(
     if max(len(checkpoints), len(pages), len(trash)) > PAGED_MAX:
         raise MalformedError(f"more than {PAGED_MAX} of a kind are named")
     for checkpoint in checkpoints:
-        _check_checkpoint(checkpoint)
+        check_entry(checkpoint)
     places = [checkpoint.place for checkpoint in checkpoints]
     if places != sorted(set(places)):
         raise MalformedError("checkpoints are out of order")
@@ -230,7 +230,8 @@ def _check_many(
         _BOUNDS.check(trashed)
 
 
-def _check_checkpoint(entry: CheckpointEntry) -> None:
+def check_entry(entry: CheckpointEntry) -> None:
+    """Raise MalformedError where what is said of a checkpoint can't be."""
     _BOUNDS.check(entry)
     if len(entry.name) > NAME_CHARACTERS_MAX:
         raise MalformedError("a checkpoint's name is too long")

@@ -176,3 +176,27 @@ def test_what_cannot_be_is_refused() -> None:
             stage.receive(("a", Barrier(wrong)))  # type: ignore[arg-type]
     with pytest.raises(KeyValueError, match="isn't one of"):
         stage.receive(("x", 1))
+
+
+def test_a_barrier_that_overtakes_two_cuts_gives_both_up() -> None:
+    """The second began as what waited for the first was let go. It was once forgotten, and the stage stood still."""
+    for options in ({}, {"aligned": False}):
+        stage = Stage("a", "b", **options)
+        stage.receive(("a", Barrier(1)), ("a", Barrier(2)), ("a", 7), ("b", Barrier(3)), ("a", Barrier(3)), ("a", 8))
+        assert list(stage.saved) == [3]
+        assert stage.captured == {}
+        assert stage.sent[-1] == 3
+        assert stage.processed == [("a", 7), ("a", 8)]
+        assert stage.alignment.held == 0
+
+
+def test_a_channel_that_ends_behind_what_waits_is_waited_for_until_then() -> None:
+    """Its source won't send that again: a cut without it would lose it."""
+    stage = Stage("a", "b", "c")
+    stage.receive(("a", Barrier(1)), ("a", Barrier(2)), ("b", Barrier(1)), ("b", 5))
+    stage.do(stage.alignment.close("b"))
+    with pytest.raises(KeyValueError, match="was closed"):
+        stage.receive(("b", 6))
+    stage.do(stage.alignment.close("c"))
+    assert stage.saved == {1: [], 2: [("b", 5)]}
+    assert stage.processed == [("b", 5)]

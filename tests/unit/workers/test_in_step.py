@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +17,11 @@ from journalkit.errors import (
     ArchiveUnavailableError,
     CheckpointAbortedError,
     CorruptionError,
+    FencedError,
     UnknownOutcomeError,
 )
 from journalkit.format import names
-from tests.unit.workers.conftest import Job
+from tests.unit.workers.conftest import Gathering, Job
 
 
 def test_a_worker_that_was_not_told_how_a_save_ended_stays_in_step(job: Job) -> None:
@@ -140,3 +145,93 @@ def test_a_base_that_is_deleted_beside_the_run_is_looked_for_no_more(job: Job) -
     assert first[-1] == "1.5"
     with job.checkpoints() as checkpoints:
         assert all(not each.verify() for each in checkpoints)
+
+
+def test_a_report_whose_reply_was_lost_is_a_report(stored: Job) -> None:
+    """Rank 0 waits for nothing else: the checkpoint is there, and its worker is told so."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        put = worker._objects.put
+
+        def late(key: str, parts: Any) -> int:
+            put(key, parts)
+            if not key.startswith(names.ROUNDS):
+                return 0
+            worker._objects.put = put  # type: ignore[method-assign]
+            raise ArchiveUnavailableError("the reply was lost")
+
+        if worker.rank == 1:
+            worker._objects.put = late  # type: ignore[method-assign]
+        return [worker.save({"long": bytes(100_000)}).id for _ in range(3)]
+
+    found = stored.run(2, live, keep=journalkit.Keep(last=1), trash_period=0)
+    assert found == [["1.1", "1.2", "1.3"]] * 2
+
+
+def test_who_misses_a_verdict_of_an_exchange_costs_nobody_his_part(tmp_path: Path) -> None:
+    """What is exchanged is of two rounds then, and says nothing of the checkpoint: the head does."""
+    gathering = Gathering(3)
+
+    def exchange_of(rank: int) -> Any:
+        calls = itertools.count(1)
+        exchange = gathering.of(rank)
+
+        def exchanging(data: bytes) -> Any:
+            if rank == 2 and next(calls) == 3:  # of opening, report and verdict
+                raise TimeoutError
+            return exchange(data)
+
+        return exchanging
+
+    def live(worker: journalkit.Worker) -> Any:
+        state = {"long": bytes(100_000 + worker.rank)}
+        if worker.rank < 2:
+            return worker.save(state).id
+        with pytest.raises(TimeoutError):
+            worker.save(state)
+        with pytest.raises(CheckpointAbortedError, match="aren't in the same round"):
+            worker.save(state)
+        return "broken"
+
+    job = Job(tmp_path)
+    assert job.run(3, live, exchange=exchange_of) == ["1.1", "1.1", "broken"]
+    with job.checkpoints() as checkpoints:
+        assert [each.verify() for each in checkpoints] == [[]]
+
+
+def test_a_run_that_was_replaced_is_told_so_at_every_call(stored: Job) -> None:
+    """Also who saves for the first time, and would stand on the newer run's checkpoint."""
+    with ExitStack() as stack:
+        old, new = (
+            [stack.enter_context(journalkit.open_worker(stored.where, rank=rank, size=2, run=run)) for rank in range(2)]
+            for run in ("old", "new")
+        )
+
+        def save(workers: list[journalkit.Worker]) -> list[Any]:
+            found: list[Any] = [None, None]
+
+            def one(worker: journalkit.Worker) -> None:
+                try:
+                    found[worker.rank] = worker.save({"long": bytes(100_000)}).id
+                except journalkit.errors.JournalError as error:
+                    found[worker.rank] = type(error)
+
+            threads = [threading.Thread(target=one, args=(worker,)) for worker in workers]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return found
+
+        assert save(new) == ["2.1", "2.1"]
+        for _ in range(3):
+            assert save(old) == [FencedError, FencedError]
+
+
+def test_a_writer_that_was_replaced_is_told_so_at_every_save(tmp_path: Path) -> None:
+    """And nothing else: it once built on the newer writer's checkpoint, and called its own manifest impossible."""
+    with journalkit.open_checkpoints(tmp_path) as old, journalkit.open_checkpoints(tmp_path) as new:
+        new.save({"long": bytes(100_000)})
+        for _ in range(3):
+            with pytest.raises(FencedError):
+                old.save({"long": bytes(100_000)})

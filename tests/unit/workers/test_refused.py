@@ -285,3 +285,79 @@ def test_a_path_leads_to_what_is_divided_and_not_into_it() -> None:
     for path in (("counts", 5), ("w", 0)):
         with pytest.raises(KeyValueError, match="has nothing at"):
             manifest.load(paths=[path])
+
+
+def test_a_shard_that_was_changed_since_it_was_made_is_looked_at_again() -> None:
+    """One that lies outside of its whole could be loaded by nobody."""
+    shard = Shard(np.zeros(4), (8,), (4,))
+    shard.array = np.zeros(6)
+    with pytest.raises(KeyValueError, match=r"state\['x'\]: an array of \(6,\) at \(4,\) is no part"):
+        together([{"x": shard}])
+    for wrong in ((3, 0), (("a",), (0,)), ((3.9,), (0,))):
+        with pytest.raises(KeyTypeError):
+            Shard(np.zeros(3), *wrong)  # type: ignore[arg-type]
+
+
+def test_offsets_that_no_number_equals_are_the_same(job: Job) -> None:
+    """NaN is NaN."""
+    assert job.run(2, lambda worker: worker.save({}, offsets={"t": float("nan")}).id) == ["1.1"] * 2
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [{}, {"published": 5}, {"published": []}, {"published": [1] * 7}, {"candidate": 5}, {"candidate": "1.1"}],
+)
+def test_a_verdict_that_makes_no_sense_is_damage(job: Job, monkeypatch: pytest.MonkeyPatch, verdict: Any) -> None:
+    """Whatever was asked."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        if worker.rank == 1:
+            asked = worker._rounds.verdict
+            monkeypatch.setattr(worker._rounds, "verdict", lambda: (asked(), verdict)[1])
+            with pytest.raises(CorruptionError, match="doesn't say"):
+                worker.save({})
+            return None
+        return worker.save({}).id
+
+    assert job.run(2, live) == ["1.1", None]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [{"manifest": b""}, {"manifest": b"", "step": None, "base": 5}, {"manifest": 5, "step": None, "base": None},
+     {"manifest": b"", "step": None, "base": ["a", "b"]}, {"manifest": b"garbage", "step": None, "base": None}],
+)  # fmt: skip
+def test_a_report_that_makes_no_sense_is_no_part(stored: Job, monkeypatch: pytest.MonkeyPatch, report: Any) -> None:
+    """The checkpoint is given up, and rank 0 says why."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        if worker.rank == 1:
+            say = worker._rounds.report
+            monkeypatch.setattr(worker._rounds, "report", lambda _said: say(report))
+        return worker.save({})
+
+    first, second = stored.run(2, live)
+    assert isinstance(first, CheckpointAbortedError | CorruptionError)
+    assert type(second) is CheckpointAbortedError
+
+
+@pytest.mark.parametrize("exchange", [5, lambda _: None, lambda _: "text", lambda _: [1]])
+def test_an_exchange_that_gives_no_bytes_is_refused(stored: Job, exchange: Any) -> None:
+    """By a word about it."""
+    with pytest.raises(KeyTypeError, match="exchange"):
+        journalkit.open_worker(stored.where, rank=0, size=1, exchange=exchange)
+
+
+def test_more_workers_than_there_can_be_take_nothing_over(stored: Job) -> None:
+    """They are counted before the job is touched."""
+    with pytest.raises(KeyValueError, match="a million at most"):
+        journalkit.open_worker(stored.where, rank=0, size=1 << 40, run="r")
+    assert stored.contents() == set()
+
+
+@pytest.mark.parametrize("regions", [5, [((), ())], {"w": ()}, {("w", -1): ()}, {("w", 0): (slice("a", "b"),)}])
+def test_regions_that_are_none_are_refused(regions: Any) -> None:
+    """They were once passed over, or Python's own errors."""
+    manifest = together([{"w": [Shard(np.arange(4.0), (4,), (0,))]}])
+    with pytest.raises((KeyTypeError, KeyValueError)):
+        manifest.load(regions=regions)
