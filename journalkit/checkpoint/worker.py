@@ -50,8 +50,10 @@ from journalkit.errors import (
     ArchiveUnavailableError,
     CheckpointAbortedError,
     CheckpointNotFoundError,
+    ClosedError,
     CorruptionError,
     FencedError,
+    ForkedError,
     JournalError,
     UnknownOutcomeError,
     UsageError,
@@ -238,9 +240,9 @@ class Worker(Handle):
                 except CheckpointAbortedError as error:
                     _log.warning("%s: an earlier checkpoint was given up: %s", self.where, error)
                     stack.enter_context(self._turn())
-            except UsageError:
-                raise
             except JournalError as error:
+                if isinstance(error, ClosedError | ForkedError) or type(error) is UsageError:
+                    raise  # no call at all: it is closed, or this thread is saving
                 with self._saves.turn():
                     self._number += numbers
                     self._rounds.fail(f"an earlier save failed: {short(error)}")

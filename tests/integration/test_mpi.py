@@ -24,6 +24,7 @@ pytestmark = [
 
 JOB = """\
 import sys
+from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 import journalkit
@@ -49,7 +50,7 @@ with journalkit.open_worker(sys.argv[1], rank=rank, size=size, exchange=mpi_exch
         worker.save({"bad": object()} if rank == 1 else state)
     except KeyTypeError if rank == 1 else CheckpointAbortedError:
         worker.save_async(state, step=state["step"]).wait()
-        print("saved", state["step"], flush=True)
+        Path(sys.argv[2], f"step {state['step']}, rank {rank}").touch()
 """
 
 
@@ -57,11 +58,14 @@ def test_workers_agree_by_mpi_whatever_their_number(tmp_path: Path) -> None:
     """Errors of one are told to the others by it, too."""
     program = tmp_path / "job.py"
     program.write_text(JOB)
+    saved = tmp_path / "saved"
+    saved.mkdir()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     for step, size in enumerate((2, 3, 2), start=1):
-        command = [str(LAUNCHER), "-n", str(size), sys.executable, str(program), str(tmp_path / "job")]
+        command = [str(LAUNCHER), "-n", str(size), sys.executable, str(program), str(tmp_path / "job"), str(saved)]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert ran.stdout.count(f"saved {step}") == size, ran.stdout + ran.stderr
+        told = {each.name for each in saved.glob(f"step {step},*")}
+        assert told == {f"step {step}, rank {rank}" for rank in range(size)}, ran.stdout + ran.stderr
     with journalkit.open_checkpoints(tmp_path / "job", mode="r") as checkpoints:
         assert [each.workers for each in checkpoints] == [2, 3, 2]
         state = checkpoints.get("latest").load()

@@ -18,6 +18,7 @@ from journalkit.errors import (
     CheckpointAbortedError,
     CorruptionError,
     FencedError,
+    KeyValueError,
     UnknownOutcomeError,
 )
 from journalkit.format import names
@@ -235,3 +236,26 @@ def test_a_writer_that_was_replaced_is_told_so_at_every_save(tmp_path: Path) -> 
         for _ in range(3):
             with pytest.raises(FencedError):
                 old.save({"long": bytes(100_000)})
+
+
+def test_a_part_that_cannot_be_said_in_the_background_leaves_all_in_step(job: Job) -> None:
+    """It is the caller's mistake, and told at its next call as any other."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        name = "n" * 300 if worker.rank == 1 else None
+        with pytest.raises(journalkit.errors.UsageError if worker.rank == 1 else CheckpointAbortedError):
+            worker.save({}, name=name)
+        part = worker._part
+
+        def broken(*_: Any) -> Any:
+            worker._part = part  # type: ignore[method-assign]
+            raise KeyValueError("a checkpoint can't say that")
+
+        if worker.rank == 1:
+            worker._part = broken  # type: ignore[method-assign]
+        worker.save_async({}).join()
+        with pytest.raises(KeyValueError if worker.rank == 1 else CheckpointAbortedError, match="can't say that"):
+            worker.save({})
+        return worker.save({}).id
+
+    assert job.run(2, live) == ["1.4", "1.4"]
