@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from journalkit.checkpoint.board import NumberedBoard
+from journalkit.checkpoint.boards import open_board
 from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.chunks import BLAKE3, SHA256, compressor, digest_named
 from journalkit.checkpoint.finder import Finder
@@ -49,6 +51,7 @@ def open_checkpoints(
     threads: int | None = None,
     lease: Duration | None = None,
     lease_patience: Duration | None = None,
+    lease_at: str | None = None,
     local: str | os.PathLike[str] | None = None,
     options: Mapping[str, Any] | None = None,
     fs: FileSystem | None = None,
@@ -76,6 +79,8 @@ def open_checkpoints(
         lease: In mode "rw": wait until nobody else holds the job's lease, and hold it from then on, so that of
             several that are started one works and another takes over once that one is silent for so long.
         lease_patience: How long to wait for it; for as long as it takes by default.
+        lease_at: Where the lease is kept: in the place itself by default, or `etcd://host:2379/job`,
+            `nats://host:4222/bucket/job`, which are asked more cheaply than most object storage.
         local: A directory on a fast disk of this node, where saves are copied to and loads read from first. What it
             fails at is nobody's trouble but a slower load's; what is damaged in it is read from `where`.
         options: For object storage, what `obstore.store.from_url` takes besides the URL.
@@ -114,6 +119,7 @@ def open_checkpoints(
             threads=threads,
             lease=lease,
             lease_patience=lease_patience,
+            lease_at=lease_at,
         )
     except BaseException:
         objects.close()
@@ -135,13 +141,16 @@ def open_on(
     threads: int | None = None,
     lease: Duration | None = None,
     lease_patience: Duration | None = None,
+    lease_at: str | None = None,
 ) -> Checkpoints:
     """Open the checkpoints in a place that somebody opened already: as `open_checkpoints`."""
     if mode not in MODES:
         raise KeyValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
     check_writing(digest, compression, threads)
     pace = Pace(when, clock) if when is not None else None
-    held = _leased(objects, clock, lease, lease_patience) if lease is not None and mode == "rw" else None
+    if lease_at is not None and lease is None:
+        raise KeyValueError("lease_at= says where the lease is kept, and lease= for how long it is good: give both")
+    held = _leased(objects, clock, lease, lease_patience, lease_at) if lease is not None and mode == "rw" else None
     manifests = Manifests(objects)
     try:
         saver = saver_on(
@@ -210,13 +219,19 @@ def _with_copies(main: Objects, local: str | os.PathLike[str], clock: Clock, mod
     return tiered
 
 
-def _leased(objects: Objects, clock: Clock, term: Duration, patience: Duration | None) -> Lease:
+def _leased(objects: Objects, clock: Clock, term: Duration, patience: Duration | None, board_url: str | None) -> Lease:
     """Wait for the lease, and return it."""
     term_s = seconds(term, "lease")
     if not 0 < term_s <= TERM_MAX_S:
         raise KeyValueError(f"lease={term!r}: some time, a day at most")
-    held = Lease(objects, clock, f"{socket.gethostname()} (pid {os.getpid()})", term_s)
-    held.acquire(None if patience is None else seconds(patience, "lease_patience"))
+    patience_s = None if patience is None else seconds(patience, "lease_patience")
+    board = NumberedBoard(objects) if board_url is None else open_board(board_url, term_s)
+    held = Lease(board, clock, f"{socket.gethostname()} (pid {os.getpid()})", term_s)
+    try:
+        held.acquire(patience_s)
+    except BaseException:
+        held.release()
+        raise
     return held
 
 

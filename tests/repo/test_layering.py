@@ -53,6 +53,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sortedcontainers": ("journalkit.store",),
     "watchdog": ("journalkit.store",),
     "obstore": ("journalkit.objects.remote",),
+    "nats": ("journalkit.checkpoint.board_nats",),
     "rich": ("journalkit.cli", "journalkit.ui", "journalkit.bench"),
 }
 

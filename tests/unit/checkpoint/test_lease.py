@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from journalkit.checkpoint.board import NumberedBoard
 from journalkit.checkpoint.lease import Lease, newest_notice
 from journalkit.clock import SystemClock
 from journalkit.errors import ArchiveUnavailableError, CorruptionError, LockedError, UsageError
@@ -21,7 +22,7 @@ TERM_S = 30.0
 
 def lease(bucket: SimulatedBucket, clock: SimulatedClock, who: str) -> Lease:
     """Return a lease that nobody has asked for yet."""
-    return Lease(bucket.handle(who), clock, who, TERM_S)
+    return Lease(NumberedBoard(bucket.handle(who)), clock, who, TERM_S)
 
 
 def test_the_first_takes_it_and_keeps_it() -> None:
@@ -55,7 +56,7 @@ def test_a_silent_holder_is_followed_after_its_time_by_the_waiters_clock() -> No
     one.step()
     assert not one.is_held
     assert other.step() == 10
-    notice = newest_notice(bucket.handle())
+    notice = newest_notice(NumberedBoard(bucket.handle()))
     assert notice is not None
     assert notice.holder == "other"
 
