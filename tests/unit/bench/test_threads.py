@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -44,6 +44,23 @@ def test_threads_that_were_done_before_the_clock_was_read_took_no_time(monkeypat
     items = [(b"%d" % number, b"") for number in range(8)]
     seconds = together._in_threads(Slow(), items, 4) * len(items)  # type: ignore[arg-type]
     assert 2 * PUT_S <= seconds < 10 * PUT_S
+
+
+def test_what_one_route_has_put_is_not_put_by_the_other_again() -> None:
+    """SQLite doesn't write a value that is there already: it looked a hundred times as quick as the disk."""
+    seen: list[bytes] = []
+
+    class Noting(Slow):
+        @contextmanager
+        def worker(self) -> Iterator[Any]:
+            yield lambda key, _value: seen.append(key)
+
+    with ExitStack() as stack:
+        routes = [together._by(route, Noting(), stack, 20) for route in together._ROUTES]  # type: ignore[arg-type]
+        for number in range(3):
+            for route in routes:
+                route(number)
+    assert len(seen) == len(set(seen)) == 3 * 2 * 20
 
 
 def test_a_thread_that_fails_is_told_as_what_it_failed_with() -> None:
