@@ -8,17 +8,20 @@ from dataclasses import replace
 from functools import cache
 from random import Random
 
+import journalkit
 from fuzz.directories import edit_manifest
 from fuzz.mutation import mutate
 from fuzz.target import Target, require
 from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.pack import Known
 from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile
+from journalkit.checkpoint.saved_store import SavedStore
 from journalkit.checkpoint.saving import SaveOptions, write_checkpoint
 from journalkit.checkpoint.tree import capture
 from journalkit.errors import CorruptionError, UnsupportedFormatError, UsageError
 from journalkit.format import checkpoint, names
 from journalkit.format.malformed import MalformedError, NewerFormatError
+from journalkit.format.names import table_name
 from journalkit.format.nodes import (
     ArrayNode,
     BytesNode,
@@ -26,6 +29,8 @@ from journalkit.format.nodes import (
     FileNode,
     GroupsNode,
     ShardNode,
+    StoreNode,
+    TableNode,
     TensorNode,
     walk,
 )
@@ -33,6 +38,7 @@ from journalkit.format.tree import decode_tree, encode_tree
 from journalkit.format.values import same
 from journalkit.fs.memory import MemoryFileSystem
 from journalkit.objects.directory import DirectoryObjects
+from journalkit.testing import SimulatedClock
 
 _JOB = bytes(16)
 _LENGTHS = (70_000, 80)
@@ -44,7 +50,11 @@ def _saved() -> tuple[bytes, bytes]:
     """Return a pack and the manifest that names it."""
     objects = DirectoryObjects("/job", MemoryFileSystem())
     state = {"long": bytes(range(256)) * 300, "zeros": bytearray(70_000), "short": [1, {"x": (2.5, None)}]}
-    captured = capture(state)
+    with journalkit.open("memory://", compaction="manual", clock=SimulatedClock()) as store:
+        store.update({number: number * "x" for number in range(50)})
+        store.compact()
+        store.put("last", 1)
+        captured = capture(state | {"store": store})
     written = write_checkpoint(
         objects, job=_JOB, epoch=1, save=1, captured=captured, time_us=7, offsets={"in": 1}, metrics={"loss": 0.5},
         known=Known("sha256"), options=SaveOptions("sha256", threads=0),
@@ -97,6 +107,9 @@ def run_checkpoint(data: bytes) -> None:
                 found.read(0, _READ_BYTES)
             elif isinstance(found, SavedArray) and found.size_bytes < 1 << 20:
                 found.read()
+            elif isinstance(found, SavedStore):
+                with suppress(CorruptionError, UnsupportedFormatError, UsageError):
+                    found.restore("memory://", compaction="manual", clock=SimulatedClock()).close()
             elif isinstance(found, dict):
                 waiting += found.values()
             elif isinstance(found, list | tuple):
@@ -110,12 +123,14 @@ def tree_seeds(chance: Random) -> Iterable[bytes]:
     """A tree with a node of each kind, and its parts."""
     array = ArrayNode(">f4", (2, 3), False, chance.randbytes(24))
     record = ArrayNode((("x", "<i4"), ("y", "<f8", (2,))), (1,), False, bytes(20))
+    tables = (TableNode(7, Chunked(1)), TableNode(3, Chunked(0)))
     parts = [
         array, record, replace(array, by_columns=True), ArrayNode("|b1", (), False, b"\1", is_scalar=True),
         TensorNode(ArrayNode("bfloat16", (2,), False, bytes(4)), True, False, "cpu"), BytesNode("bytearray", b"x"),
         BytesNode("memoryview", Chunked(0)), Chunked(1), FileNode("a.bin", b"few"), (1, {2}, "x"), {"a": 1.5},
         GroupsNode(8, {1: BytesNode("bytes", b"x"), 7: BytesNode("bytes", Chunked(1))}),
-        ShardNode(array, (4, 4), (1, 1)),
+        ShardNode(array, (4, 4), (1, 1)), StoreNode(bytes(16), "raw", 5, 0, 0, 1, b"\xa0", ()),
+        StoreNode(bytes(16), "cbor", 5, 2, 9, 8, b"\xa1\x61a\x01", tables),
     ]  # fmt: skip
     yield from map(encode_tree, parts)
     yield encode_tree({f"{at}": part for at, part in enumerate(parts)})
@@ -133,7 +148,8 @@ def run_tree(data: bytes) -> None:
     for steps, node in walk(tree):
         found = tree
         for step in steps:
-            found = found[step]
+            tables = {table_name(each.number): each for each in found.tables} if isinstance(found, StoreNode) else found
+            found = tables[step]
         found = found.array if isinstance(found, ShardNode) else found
         require(found is node, f"{steps} don't lead to {node!r:.100}")
 

@@ -20,7 +20,17 @@ from journalkit.checkpoint.keyed import key_groups_of
 from journalkit.checkpoint.saved import made_of
 from journalkit.checkpoint.tree import Steps, place
 from journalkit.errors import KeyTypeError, KeyValueError
-from journalkit.format.nodes import NODES, ArrayNode, BytesNode, GroupsNode, Node, ShardNode, TensorNode, rebuilt
+from journalkit.format.nodes import (
+    NODES,
+    ArrayNode,
+    BytesNode,
+    GroupsNode,
+    Node,
+    ShardNode,
+    StoreNode,
+    TensorNode,
+    rebuilt,
+)
 from journalkit.format.values import same
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
@@ -29,6 +39,11 @@ Regions: TypeAlias = Mapping[Steps, tuple[slice, ...]]
 """Which part of an array a worker wants, by where it stands in the state."""
 
 _SAME: Final = "isn't the same with all workers: it goes to another number of them only in a Keyed or in a Shard"
+
+_STORES_DIFFER: Final = (
+    "is a store of each worker's own, which can't be divided among another number of them: start as many as saved it, "
+    "or load each one's with worker=(rank, checkpoint.workers) and merge them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,10 @@ class _Joining:
         if kind is ShardNode:
             asked = self._regions.get(steps)
             return _of_pieces(found, asked if asked is not None else self._evenly(found), steps)
+        if kind is StoreNode:
+            if not all(self._are_one_store(first, each) for each in found[1:]):
+                raise KeyValueError(f"{place(steps)} {_STORES_DIFFER}")
+            return first
         if isinstance(first, NODES):
             if not all(self._are_one(first, each) for each in found[1:]):
                 raise KeyValueError(f"{place(steps)} {_SAME}")
@@ -100,6 +119,10 @@ class _Joining:
         if not all(same(first, each) for each in found[1:]):
             raise KeyValueError(f"{place(steps)} {_SAME}")
         return first
+
+    def _are_one_store(self, one: StoreNode, other: StoreNode) -> bool:
+        is_same = replace(one, tables=()) == replace(other, tables=()) and len(one.tables) == len(other.tables)
+        return is_same and all(map(self._are_one, one.tables, other.tables))
 
     def _groups(self, found: list[GroupsNode], steps: Steps) -> GroupsNode:
         groups = found[0].groups

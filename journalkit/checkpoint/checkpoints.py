@@ -111,7 +111,7 @@ class Checkpoints(Handle):
         """
         saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
         with self._turn() as begun_s:
-            captured = capture(state, copy=False)
+            captured = capture(state, copy=False, buffers=self._buffers)
             saved = self._outputs.around(
                 sinks, lambda kept: saver.save(captured, replace(words, prepared=kept), progress)
             )

@@ -2,6 +2,7 @@
 
 in memory   all is read and checked, many chunks at once
 lazy        handles stand for what is long; they read and check what they are asked for
+stores      are always handles; but for a lazy load what they would be made of is read and checked
 mapped      arrays that lie in one piece in a directory's pack are mapped and not read at all, nor checked:
             `verify` does that. What can't be mapped is in memory
 """
@@ -21,6 +22,7 @@ from journalkit.checkpoint.keyed import Keyed, Shard, entries_of
 from journalkit.checkpoint.pack import Progress, places
 from journalkit.checkpoint.reading import STEP, ChunkReader, Work
 from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile, made_of
+from journalkit.checkpoint.saved_store import SavedStore
 from journalkit.checkpoint.tree import Steps, place
 from journalkit.errors import CorruptionError, KeyValueError
 from journalkit.format import names
@@ -42,6 +44,8 @@ from journalkit.format.nodes import (
     FileNode,
     Node,
     ShardNode,
+    StoreNode,
+    TableNode,
     TensorNode,
     content_of,
     item_bytes_of,
@@ -214,11 +218,15 @@ class Manifest:
         return rebuilt(tree, lambda at, node: self._value((*steps, *at), self._checked((*steps, *at), node), memory))
 
     def _memory(self, tree: Any, steps: Steps, mapped: bool, progress: Progress | None) -> dict[int, memoryview]:
-        """Return the bytes of every list of chunks that a tree names, by number."""
+        """Return the bytes of every list of chunks that a tree names, by number; a store's tables are looked at."""
         memory: dict[int, memoryview] = {}
+        tables: dict[int, Steps] = {}
         work: list[Work] = []
         for at, node in walk(tree, steps):
             content = content_of(node)
+            if isinstance(node, TableNode):
+                tables.setdefault(node.content.index, at)
+                continue
             if not isinstance(content, Chunked) or isinstance(node, FileNode) or content.index in memory:
                 continue
             found = self._mapped(content.index) if mapped and not isinstance(node, BytesNode) else None
@@ -228,6 +236,8 @@ class Manifest:
                 found = arrays.empty(size_bytes) if is_array else memoryview(bytearray(size_bytes))
                 work += self.reader.whole(content.index, found, place(at))
             memory[content.index] = found
+        for index, at in tables.items():
+            work += self.reader.whole(index, None, place(at))
         self.reader.fill(work, progress)
         return memory
 
@@ -266,6 +276,8 @@ class Manifest:
             else:
                 array = made(steps, self._checked(steps, node.array))
             return Shard(array, node.shape, node.offset)
+        if isinstance(node, StoreNode):
+            return SavedStore(self.reader, node, place(steps))
         keyed = Keyed(groups=node.groups)
         for group, each in node.items():
             data = made((*steps, group), each)

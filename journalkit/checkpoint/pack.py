@@ -120,6 +120,21 @@ def places_of(listed: ChunkList, packs: tuple[PackEntry, ...]) -> Iterator[tuple
             check_at += CHECK_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Stands for a chunk that is known, and wasn't read."""
+
+    digest: bytes
+    length: int
+
+    def __len__(self) -> int:
+        """How many bytes the chunk has."""
+        return self.length
+
+
+Piece = memoryview | Told
+
+
 @dataclass(slots=True)
 class _List:
     """A list of chunks in the making."""
@@ -165,16 +180,24 @@ class PackWriter:
     def parts(self, leaves: Iterable[Leaf]) -> Generator[Part, None, None]:
         """Yield the pack's bytes as they are found to be new; nothing at all if all is known."""
         leaves = tuple(leaves)
-        cut = (
-            (number, view)
-            for number, leaf in enumerate(leaves)
-            for view in (chunks.fixed(leaf.view) if leaf.is_array else chunks.by_content(leaf.view))
-        )
+        cut = ((number, view) for number, leaf in enumerate(leaves) for view in self._cut(leaf))
         self._shared = frozenset(number for number, leaf in enumerate(leaves) if not leaf.is_private)
-        return self.parts_of(cut, [leaf.is_array for leaf in leaves], sum(len(leaf.view) for leaf in leaves))
+        yield from self.parts_of(cut, [leaf.is_array for leaf in leaves], sum(leaf.size_bytes for leaf in leaves))
+        for leaf, listed in zip(leaves, self._lists, strict=True):
+            if leaf.stream is not None:
+                leaf.stream.learn(self._known.digest, list(zip(listed.digests, listed.lengths, strict=True)))
+
+    def _cut(self, leaf: Leaf) -> Iterable[Piece]:
+        """Return the pieces of long bytes; of a stream that is known all of it is told, and none of it read."""
+        if leaf.stream is None:
+            return chunks.fixed(leaf.view) if leaf.is_array else chunks.by_content(leaf.view)
+        told = leaf.stream.digests(self._known.digest)
+        if told is not None and all(self._known.find(*each) for each in told):
+            return (Told(*each) for each in told)
+        return leaf.stream.pieces()
 
     def parts_of(
-        self, cut: Iterable[tuple[int, memoryview]], are_arrays: Sequence[bool], total: int
+        self, cut: Iterable[tuple[int, Piece]], are_arrays: Sequence[bool], total: int
     ) -> Generator[Part, None, None]:
         """Yield the pack's bytes, of chunks that come list by list with the number of theirs, `total` bytes in all."""
         self._lists = [_List(is_array) for is_array in are_arrays]
@@ -205,6 +228,8 @@ class PackWriter:
             done += len(view)
             if self._progress is not None:
                 self._progress(done, total)
+        if self._progress is not None and done != total:
+            self._progress(done, done)  # of a stream it wasn't known
 
     def finished(self) -> tuple[tuple[ChunkList, ...], tuple[PackEntry, ...]]:
         """Return the lists of chunks, and the packs that they name, once all of the pack was given out."""
@@ -213,7 +238,7 @@ class PackWriter:
         lists = tuple(_finished(listed, numbers, {self._entry: mine}) for listed in self._lists)
         return lists, tuple(numbers)
 
-    def _prepared(self, item: tuple[int, memoryview]) -> tuple[bytes, int, memoryview]:
+    def _prepared(self, item: tuple[int, Piece]) -> tuple[bytes, int, memoryview]:
         """Return a chunk's digest, its CRC32C if it isn't known, and what stands for it in the pack. In any thread.
 
         What the application may change meanwhile, in another thread of its
@@ -221,6 +246,8 @@ class PackWriter:
         is named, whatever becomes of the state.
         """
         number, view = item
+        if isinstance(view, Told):
+            return view.digest, 0, memoryview(b"")
         if number in self._shared:
             # Before the copy, so that what is known costs none.
             if self._known.chunks and self._known.find(digest := self._digest(view), len(view)):

@@ -10,7 +10,7 @@ for what is mapped: `journalkit.checkpoint.loading`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias, TypeVar
@@ -98,10 +98,23 @@ class ChunkReader:
             (span, target, words) for span in _joined(places_of(self._manifest.chunked[index], self._manifest.packs))
         )
 
-    def pieces(self, index: int) -> Iterator[memoryview]:
-        """Yield the chunks of a list one by one, checked by digest; some spans are read ahead. Raises as `read`."""
-        words = f"part {index} of the state"
-        ahead = 2 * self._threads
+    def digests(self, index: int, kind: str) -> list[tuple[bytes, int]] | None:
+        """Return digest and length of each chunk of a list, None if they are of another kind of digest."""
+        if self._manifest.digest != kind:
+            return None
+        found = places_of(self._manifest.chunked[index], self._manifest.packs)
+        return [(digest, where.length) for where, digest in found]
+
+    def chunk_bytes(self, index: int) -> int:
+        """Return how many bytes each chunk of a list has, the last one perhaps fewer; 0 where they differ."""
+        return self._manifest.chunked[index].chunk_bytes
+
+    def pieces(
+        self, index: int, words: str | None = None, *, ahead: int | None = None
+    ) -> Generator[memoryview, None, None]:
+        """Yield the chunks of a list one by one, checked by digest; so many spans are read ahead. Raises as `read`."""
+        words = words if words is not None else f"part {index} of the state"
+        ahead = ahead if ahead is not None else 2 * self._threads
 
         def read(span: Span) -> memoryview:
             target = arrays.empty(span.length)

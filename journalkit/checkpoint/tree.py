@@ -1,12 +1,13 @@
 """Capture: a job's state as it is now, ready to be written while the job goes on.
 
 A state is a tree of values, as a store has them, and of long bytes, arrays,
-tensors and files. What can't be preserved is refused here, with its place in
+tensors, files and stores. What can't be preserved is refused here, with its place in
 the tree, before anything is written.
 
 What is short is encoded at once. What is long is copied into memory that is
 kept for the next capture, or only looked at, where the caller waits until it
-is written. A file's bytes are read at once: a file is captured as it is.
+is written. A file's bytes are read at once: a file is captured as it is. A
+store is taken as it is at this moment, and read when it is written.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from journalkit.checkpoint import arrays
 from journalkit.checkpoint.chunks import INLINE_BYTES
 from journalkit.checkpoint.keyed import Keyed, Shard, by_group, key_groups_of
+from journalkit.checkpoint.stores import captured
+from journalkit.checkpoint.streams import Remembered, Stream
 from journalkit.errors import KeyTypeError, KeyValueError, UsageError
 from journalkit.format.codec import CborCodec
-from journalkit.format.nodes import BytesNode, Chunked, FileNode, GroupsNode, ShardNode, is_file_name
+from journalkit.format.nodes import BytesNode, Chunked, FileNode, GroupsNode, ShardNode, StoreNode, is_file_name
 from journalkit.format.tree import encode_tree
 from journalkit.format.values import SCALARS, VALUE_DEPTH_MAX, refuse_unstorable
 from journalkit.fs.interface import ReadableFileSystem
@@ -49,7 +52,7 @@ class Kept(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Long bytes of a state: an array's, which change in place, or others.
+    """Long bytes of a state: an array's, which change in place, or others; in memory, or in a stream.
 
     Private is what the application can't change any more.
     """
@@ -58,6 +61,12 @@ class Leaf:
     is_array: bool
     is_private: bool
     steps: Steps
+    stream: Stream | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are; of a stream perhaps about how many."""
+        return len(self.view) if self.stream is None else self.stream.size_bytes
 
 
 @dataclass(slots=True)
@@ -72,7 +81,7 @@ class Captured:
     @property
     def size_bytes(self) -> int:
         """How many bytes there are in all."""
-        return sum(len(leaf.view) for leaf in self.leaves) + (len(self.tree) if isinstance(self.tree, bytes) else 0)
+        return sum(leaf.size_bytes for leaf in self.leaves) + (len(self.tree) if isinstance(self.tree, bytes) else 0)
 
     def release(self) -> None:
         """Give the memory back for the next capture. The leaves can't be read any more."""
@@ -84,10 +93,14 @@ class Captured:
 
 
 class Buffers:
-    """Memory for captures, kept from one to the next: getting it from the system costs more than filling it."""
+    """Memory for captures, kept from one to the next: getting it from the system costs more than filling it.
+
+    `remembered` is what saves have found out of what doesn't change.
+    """
 
     def __init__(self) -> None:
         self._free: list[memoryview] = []
+        self.remembered = Remembered()
 
     def take(self, size_bytes: int) -> memoryview:
         """Return memory of that size, of an earlier capture if there is any that fits."""
@@ -118,17 +131,18 @@ def capture(
     Args:
         state: The tree.
         copy: Whether long bytes are copied. If not, the caller changes none of it until it is written.
-        buffers: Where memory for copies comes from, and goes back to.
+        buffers: Where memory for copies comes from, and goes back to; what it remembers is known.
         fs: Where files in the state are, the machine's own file system by default.
         worker: Whose state it is, of several: rank and size. What belongs to another one is refused.
 
     Raises:
         UsageError: Something in it can't be preserved, and where; or a file can't be read.
+        ClosedError, ForkedError: It has a store, or a view, that is of no more use.
         CorruptionError, ArchiveUnavailableError, StorageError: It holds what another checkpoint has, which can't
             be read.
 
     Complexity:
-        O(number of values), and a copy of the long bytes if one is asked for.
+        O(number of values), and a copy of the long bytes if one is asked for. O(1) for a store.
     """
     walk = _Capture(copy, buffers if buffers is not None else Buffers(), fs, worker)
     try:
@@ -137,8 +151,10 @@ def capture(
         if len(data) >= INLINE_BYTES:
             tree = walk.add(memoryview(data), data, (), is_array=False, is_ours=True)
     except BaseException:
-        walk.buffers.give_back([leaf.view for leaf in walk.leaves] if copy else [])
+        if copy:
+            walk.buffers.give_back([leaf.view for leaf in walk.leaves])
         raise
+    walk.buffers.remembered.keep({leaf.stream.key for leaf in walk.leaves if leaf.stream is not None})
     return Captured(tree, tuple(walk.leaves), walk.held, walk.buffers if copy else None)
 
 
@@ -152,6 +168,8 @@ class _Capture:
         self._fs = fs
         self._worker = worker
         self._known: dict[tuple[int, int], int] = {}
+        self._streams: dict[Any, int] = {}
+        self._stores: dict[int, StoreNode] = {}
         self.buffers = buffers
         self.leaves: list[Leaf] = []
         self.held: list[Any] = []
@@ -195,6 +213,9 @@ class _Capture:
             except UsageError as error:
                 raise type(error)(f"{place(steps)}: {error}") from None
             return ShardNode(self.node(part.array, steps, depth), part.shape, part.offset)
+        found = self._store(value, steps)
+        if found is not None:
+            return found
         self._refuse_unstorable(value, steps)
         return value
 
@@ -225,6 +246,28 @@ class _Capture:
                 for group, data in found.items()
             },
         )
+
+    def _store(self, value: Any, steps: Steps) -> StoreNode | None:
+        """Return a store's node, None if it is no store. One that is in the state twice is of one moment."""
+        if id(value) in self._stores:
+            return self._stores[id(value)]
+        found = captured(value, self.buffers.remembered, place(steps))
+        if found is None:
+            return None
+        node, streams = found
+        self.held.append(value)
+        numbers = [self._add_stream(stream, steps) for stream in streams]
+        self._stores[id(value)] = node = replace(
+            node,
+            tables=tuple(replace(table, content=Chunked(at)) for table, at in zip(node.tables, numbers, strict=True)),
+        )
+        return node
+
+    def _add_stream(self, stream: Stream, steps: Steps) -> int:
+        number = self._streams.setdefault(stream.key, len(self.leaves))
+        if number == len(self.leaves):
+            self.leaves.append(Leaf(memoryview(b""), is_array=True, is_private=True, steps=steps, stream=stream))
+        return number
 
     def _refuse_unstorable(self, value: Any, steps: Steps) -> None:
         try:

@@ -257,7 +257,7 @@ class Worker(Handle):
         try:
             said = words()
             at = own(step, "step")
-            captured = capture(state, copy=copy, buffers=self._buffers if copy else None, worker=(self.rank, self.size))
+            captured = capture(state, copy=copy, buffers=self._buffers, worker=(self.rank, self.size))
         except BaseException as error:
             self._rounds.fail(short(error))
             raise

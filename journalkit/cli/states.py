@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.keyed import Keyed, Shard
 from journalkit.checkpoint.saved import SavedArray, SavedBytes, SavedFile
+from journalkit.checkpoint.saved_store import SavedStore
 from journalkit.cli import jsonform
 from journalkit.cli.terminal import count, shortened
 
@@ -31,6 +32,8 @@ def _leaves(value: Any, steps: tuple[Any, ...]) -> Iterator[Leaf]:
     elif isinstance(value, Shard):
         [(_, kind, taken)] = _leaves(value.array, steps)
         yield steps, f"{kind} at {value.offset} of {value.shape}", taken
+    elif isinstance(value, SavedStore):
+        yield steps, f"store, LSN {value.lsn}, {count(value.tables, 'table')}", value.size_bytes
     elif isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _leaves(inner, (*steps, key))
@@ -50,7 +53,8 @@ def _leaves(value: Any, steps: tuple[Any, ...]) -> Iterator[Leaf]:
 
 
 def _is_large(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple | SavedArray | SavedBytes | SavedFile) or hasattr(value, "dtype")
+    is_saved = isinstance(value, SavedArray | SavedBytes | SavedFile | SavedStore)
+    return is_saved or isinstance(value, Mapping | list | tuple) or hasattr(value, "dtype")
 
 
 def steps_shown(steps: tuple[Any, ...]) -> str:

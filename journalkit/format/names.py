@@ -14,6 +14,7 @@ DURABLE = "durable"
 RESERVE = "reserve"
 QUARANTINE = "quarantine"
 TEMPORARY_SUFFIX = ".tmp"
+RESTORING = "restore.tmp"
 
 # ASCII: a name in another script's digits isn't one that we wrote.
 _SEGMENT = re.compile(r"log-(\d{16})\.jks", re.ASCII)
@@ -57,7 +58,7 @@ def is_temporary(name: str) -> bool:
     if not name.endswith(TEMPORARY_SUFFIX):
         return False
     base = name.removesuffix(TEMPORARY_SUFFIX)
-    return base == MANIFEST or segment_number(base) is not None or table_number(base) is not None
+    return name == RESTORING or base == MANIFEST or segment_number(base) is not None or table_number(base) is not None
 
 
 HEADS = "heads/"

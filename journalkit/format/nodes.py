@@ -1,4 +1,4 @@
-"""What stands in a checkpoint's tree for arrays, tensors, files and long bytes: nodes.
+"""What stands in a checkpoint's tree for arrays, tensors, files, stores and long bytes: nodes.
 
 A node says what it is and how large; its bytes are in it, or lie in chunks.
 What it becomes takes libraries that this layer doesn't know:
@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from journalkit.errors import UsageError
 from journalkit.format.malformed import MalformedError
+from journalkit.format.names import table_name
 from journalkit.format.values import SCALARS, VALUE_DEPTH_MAX, refuse_unstorable
 
 DIMENSIONS_MAX: Final = 64
@@ -99,9 +100,35 @@ class ShardNode:
     offset: tuple[int, ...]
 
 
-Node: TypeAlias = BytesNode | ArrayNode | TensorNode | FileNode
-NODES: Final = (BytesNode, ArrayNode, TensorNode, FileNode)
-COMPOUND: Final = (GroupsNode, ShardNode)
+@dataclass(frozen=True, slots=True)
+class TableNode:
+    """One table of a store: its number, and its bytes."""
+
+    number: int
+    content: Chunked
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNode:
+    """A store at one LSN: what its manifest says of it, and its tables, newest first.
+
+    `store` is its UUID, `metadata` the CBOR of what it was created with. Tables of the store that restoring it makes
+    are numbered from `next_table` on.
+    """
+
+    store: bytes
+    codec: str
+    created_us: int
+    epoch: int
+    lsn: int
+    next_table: int
+    metadata: bytes
+    tables: tuple[TableNode, ...]
+
+
+Node: TypeAlias = BytesNode | ArrayNode | TensorNode | FileNode | TableNode
+NODES: Final = (BytesNode, ArrayNode, TensorNode, FileNode, TableNode)
+COMPOUND: Final = (GroupsNode, ShardNode, StoreNode)
 """What holds nodes and is one value for the application."""
 
 
@@ -115,6 +142,9 @@ def walk(tree: object, steps: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
     elif isinstance(tree, ShardNode):
         if isinstance(tree.array, NODES):
             yield steps, tree.array
+    elif isinstance(tree, StoreNode):
+        for table in tree.tables:
+            yield (*steps, table_name(table.number)), table
     elif isinstance(tree, dict):
         for key, child in tree.items():
             if type(child) not in SCALARS:
@@ -162,6 +192,10 @@ def check_tree(tree: Any, lengths: Sequence[int], depth: int) -> None:
         for found in tree.values():
             _check_node(found, lengths)
         return
+    if isinstance(tree, StoreNode):
+        for table in tree.tables:
+            _check_node(table, lengths)
+        return
     if depth > VALUE_DEPTH_MAX:
         raise MalformedError("the tree is nested too deep")
     if kind is dict or kind is OrderedDict:
@@ -204,6 +238,8 @@ def moved(node: Any, by: int) -> Any:
         return GroupsNode(node.groups, {group: moved(found, by) for group, found in node.items()})
     if isinstance(node, ShardNode | TensorNode):
         return replace(node, array=moved(node.array, by))
+    if isinstance(node, StoreNode):
+        return replace(node, tables=tuple(moved(table, by) for table in node.tables))
     content = node.content
     return replace(node, content=Chunked(content.index + by)) if isinstance(content, Chunked) else node
 

@@ -12,6 +12,7 @@
     1246429207  OrderedDict, a map
     1246429208  keyed state: [how many key groups there can be, map of bytes by the number of the group]
     1246429209  part of an array of several workers: [shape of the whole, where the part begins, array]
+    1246429210  store: map of what it is, and its tables: `journalkit.format.stored`
 
 Wherever bytes stand in this table, a list of chunks may stand instead.
 
@@ -46,11 +47,13 @@ from journalkit.format.nodes import (
     FileNode,
     GroupsNode,
     ShardNode,
+    StoreNode,
     TensorNode,
     check_tree,
     fits,
     is_file_name,
 )
+from journalkit.format.stored import store_as_plain, store_from_plain
 from journalkit.format.values import VALUE_DEPTH_MAX
 
 TAG_CHUNKS: Final = 0x4A4B_0010
@@ -63,6 +66,7 @@ TAG_FILE: Final = 0x4A4B_0016
 TAG_ORDERED: Final = 0x4A4B_0017
 TAG_GROUPS: Final = 0x4A4B_0018
 TAG_SHARD: Final = 0x4A4B_0019
+TAG_STORE: Final = 0x4A4B_001A
 TAG_ROWS: Final = 40
 TAG_COLUMNS: Final = 1040
 
@@ -191,6 +195,10 @@ def _encode_shard(encoder: CBOREncoder, value: ShardNode) -> None:
     encoder.encode_semantic(TAG_SHARD, [list(value.shape), list(value.offset), value.array])
 
 
+def _encode_store(encoder: CBOREncoder, value: StoreNode) -> None:
+    encoder.encode_semantic(TAG_STORE, store_as_plain(value))
+
+
 _ENCODERS: Final[dict[type, Callable[[CBOREncoder, Any], None]]] = {
     **ENCODERS,
     Chunked: _encode_chunked,
@@ -203,6 +211,7 @@ _ENCODERS: Final[dict[type, Callable[[CBOREncoder, Any], None]]] = {
     OrderedDict: _encode_ordered,
     GroupsNode: _encode_groups,
     ShardNode: _encode_shard,
+    StoreNode: _encode_store,
 }
 
 # -- reading ------------------------------------------------------------------------------------
@@ -344,6 +353,10 @@ def _decode_shard(item: object, _immutable: bool) -> ShardNode:
     return ShardNode(array, shape, offset)
 
 
+def _decode_store(item: object, _immutable: bool) -> StoreNode:
+    return store_from_plain(item)
+
+
 _DECODERS: Final = type(DECODERS)(
     {
         **DECODERS,
@@ -357,6 +370,7 @@ _DECODERS: Final = type(DECODERS)(
         TAG_ORDERED: _decode_ordered,
         TAG_GROUPS: _decode_groups,
         TAG_SHARD: _decode_shard,
+        TAG_STORE: _decode_store,
         TAG_ROWS: _array_decoder(by_columns=False),
         TAG_COLUMNS: _array_decoder(by_columns=True),
         **{tag: _typed_decoder(kind) for tag, kind in _KIND_BY_TAG.items()},

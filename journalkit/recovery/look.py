@@ -72,11 +72,21 @@ def no_directory(directory: str) -> UsageError:
 
 
 def refuse_remains(fs: ReadableFileSystem, directory: str) -> None:
-    """Raise CorruptionError if the directory holds files of a store: without a manifest they are no new one.
+    """Refuse a directory that holds files of a store: without a manifest they are no new one.
 
-    The manifest is the first of them, durably, so no crash leaves the others alone.
+    The manifest is the first of them, durably, so no crash leaves the others alone; but that of a restore, whose mark
+    says so.
+
+    Raises:
+        CorruptionError: There are some.
+        UsageError: They are those of a restore that was cut short.
     """
-    for name in fs.list(directory):
+    there = fs.list(directory)
+    if names.RESTORING in there:
+        raise UsageError(
+            f"{directory} holds what a restore that was cut short has left; restore to it again, or remove it"
+        )
+    for name in there:
         if name in _REMAINS or names.segment_number(name) is not None or names.table_number(name) is not None:
             raise CorruptionError(
                 f"the manifest is missing beside {name}",

@@ -26,7 +26,7 @@ from journalkit.recovery.plan import RecoveryMode
 Kind: TypeAlias = Literal["store", "journal"]
 UUID_BYTES: Final = 16
 
-_MAY_PRECEDE_STORE: Final = frozenset({names.LOCK, names.temporary_name(names.MANIFEST), "lost+found"})
+MAY_PRECEDE_STORE: Final = frozenset({names.LOCK, names.temporary_name(names.MANIFEST), "lost+found"})
 """What may be where a store is to be created: a creation that was cut short leaves these, a fresh disk has the last."""
 
 
@@ -70,7 +70,7 @@ def check_place(fs: ReadableFileSystem, directory: str, request: OpenRequest, cl
                 f"{directory}: there is no store; check the path, or open it with create=True", path=directory
             )
         encode_bounded(first_manifest(request, clock))
-    _check_filesystem(fs, directory, request.trust_filesystem)
+    check_filesystem(fs, directory, request.trust_filesystem)
     return manifest is not None
 
 
@@ -140,12 +140,13 @@ def _nearest(fs: ReadableFileSystem, directory: str) -> tuple[str, list[str]]:
 
 def _refuse_foreign(fs: ReadableFileSystem, directory: str) -> None:
     refuse_remains(fs, directory)
-    foreign = [name for name in fs.list(directory) if name not in _MAY_PRECEDE_STORE]
+    foreign = [name for name in fs.list(directory) if name not in MAY_PRECEDE_STORE]
     if foreign:
         raise UsageError(f"{directory} is not a store and holds {foreign[0]!r}; name an empty or a new directory")
 
 
-def _check_filesystem(fs: ReadableFileSystem, directory: str, trusted: str | None) -> None:
+def check_filesystem(fs: ReadableFileSystem, directory: str, trusted: str | None) -> None:
+    """Raise UsageError if a store may not be written on that file system."""
     kind = fs.filesystem_type(_nearest(fs, directory)[0])
     if is_untrusted(kind) and trusted != kind:
         raise UsageError(

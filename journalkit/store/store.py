@@ -32,6 +32,7 @@ from journalkit.store.engine import Engine, Writing
 from journalkit.store.failures import unreadable
 from journalkit.store.lane import lane_of
 from journalkit.store.layers import Frozen
+from journalkit.store.moment import Moment, Momentary
 from journalkit.store.points import PointReads
 from journalkit.store.reading import OFFSETS_RANGE, Decoder, offset_key
 from journalkit.store.records import check_batch, made_of, pairs_of, too_large
@@ -46,7 +47,7 @@ _BATCH: Final = int(Kind.BATCH)
 _pack_entry: Final = ENTRY.pack
 
 
-class Store(Handle, PointReads, AtomicUpdates):
+class Store(Handle, PointReads, AtomicUpdates, Momentary):
     """A durable, ordered mapping; open one with `journalkit.open`. Any thread may call anything.
 
     Use it as a context manager, or `close` it. Under the default
@@ -131,7 +132,13 @@ class Store(Handle, PointReads, AtomicUpdates):
 
     def view(self) -> View:
         """Return the store as it is now, as a read-only mapping that doesn't change. O(1)."""
-        return View(self._freeze(), self._values, self._offset_values)
+        moment = self.moment()
+        return View(moment.state, moment.manifest, self._values, self._offset_values)
+
+    def moment(self) -> Moment:
+        """Return the state as it is now, with what the store is. For journalkit's own layers."""
+        state = self._freeze()
+        return Moment(state, self._engine.manifest())  # in this order: a table is named before it is read
 
     def _batches(
         self, start: bytes | None, stop: bytes | None, *, reverse: bool = False, first_entries: int = FIRST_ENTRIES

@@ -7,22 +7,25 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from journalkit.errors import ClosedError
+from journalkit.format.manifest import Manifest
 from journalkit.snapshot.batches import FIRST_ENTRIES, Batches
 from journalkit.store.layers import Frozen
+from journalkit.store.moment import Moment, Momentary
 from journalkit.store.reading import OFFSETS_RANGE, Decoder, OrderedReads
 from journalkit.types import Absent, Lsn, Value
 
 
-class View(OrderedReads):
+class View(OrderedReads, Momentary):
     """A store as it was at `lsn`: reads, scans, offsets. Any thread may use it.
 
     It keeps the memory and the files that it needs until it is closed or
     dropped; writers never wait for it.
     """
 
-    def __init__(self, state: Frozen, values: Decoder, offsets: Decoder) -> None:
+    def __init__(self, state: Frozen, manifest: Manifest, values: Decoder, offsets: Decoder) -> None:
         """Use `Store.view`."""
         self._state: Frozen | None = state
+        self._manifest = manifest
         self._values = values
         self._offsets = offsets
         self._lsn = state.lsn
@@ -36,6 +39,10 @@ class View(OrderedReads):
     def offsets(self) -> Mapping[str, Value]:
         """Input positions as they were, by name: a copy. O(offsets)."""
         return MappingProxyType(self._offsets.offsets(self._batches(*OFFSETS_RANGE)))
+
+    def moment(self) -> Moment:
+        """Return the state with what its store is. For journalkit's own layers."""
+        return Moment(self._frozen(), self._manifest)
 
     def close(self) -> None:
         """Let go of what the view keeps; later reads raise ClosedError. Idempotent."""

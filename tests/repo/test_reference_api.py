@@ -34,7 +34,10 @@ CLASSES = (
 
 # Called by journalkit's own layers; a user has no reason to.
 INTERNAL = {
-    "Store": {"begin", "end", "freeze", "commit_read", "forbid"},
+    "Store": {"begin", "end", "freeze", "commit_read", "forbid", "moment"},
+    "View": {"moment"},
+    "AsyncStore": {"moment"},
+    "AsyncView": {"moment"},
     "Journal": {"forbid"},
     "Checkpoints": {"forbid"},
     "Checkpoint": {"manifest"},

@@ -30,6 +30,7 @@ from journalkit.store.aio.view import AsyncView
 from journalkit.store.aio.workers import Workers, undisturbed
 from journalkit.store.batch import Batch
 from journalkit.store.checks import Check
+from journalkit.store.moment import Moment, Momentary
 from journalkit.store.records import check_batch, pairs_of, payload_of, too_large
 from journalkit.store.statistics import StoreStatistics
 from journalkit.store.store import Store
@@ -42,7 +43,7 @@ _BATCH: Final = Kind.BATCH
 _Result = TypeVar("_Result")
 
 
-class AsyncStore(AsyncUpdates):
+class AsyncStore(AsyncUpdates, Momentary):
     """A durable, ordered mapping for the tasks of one event loop; `journalkit.open_async` makes one.
 
     Await it to open it, and then `await store.close()`; or use it with `async with`,
@@ -185,6 +186,10 @@ class AsyncStore(AsyncUpdates):
     def view(self) -> AsyncView:
         """Return the store as it is when this is awaited or entered, as a read-only mapping that doesn't change."""
         return AsyncView(self._require())
+
+    def moment(self) -> Moment:
+        """Return the state as it is now, with what the store is, in any thread. For journalkit's own layers."""
+        return self._inner.moment()
 
     async def offsets(self) -> dict[str, Value]:
         """Return input positions by name: a copy. They are written in transactions and batches. O(offsets)."""

@@ -11,11 +11,12 @@ from journalkit.format.block import Entry
 from journalkit.store.aio.reads import AsyncReads
 from journalkit.store.aio.running import Running
 from journalkit.store.aio.workers import Workers
+from journalkit.store.moment import Moment, Momentary
 from journalkit.store.view import View
 from journalkit.types import UNSET, Absent, Lsn, Value
 
 
-class AsyncView(AsyncReads):
+class AsyncView(AsyncReads, Momentary):
     """A store as it was at `lsn`. Await it, or use it with `async with`: it is taken then.
 
     It keeps the memory and the files that it needs until it is closed or
@@ -54,6 +55,10 @@ class AsyncView(AsyncReads):
         """Return input positions as they were, by name: a copy. O(offsets)."""
         view = self._taken()
         return dict(await self._require_workers().run(lambda: view.offsets))
+
+    def moment(self) -> Moment:
+        """Return the state with what its store is. For journalkit's own layers."""
+        return self._taken().moment()
 
     async def close(self) -> None:
         """Let go of what the view keeps; later reads raise ClosedError. Idempotent."""

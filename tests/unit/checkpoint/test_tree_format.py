@@ -208,4 +208,4 @@ def test_the_size_of_an_element_is_told_where_its_name_tells_it() -> None:
     assert [item_bytes_of(kind) for kind in ("<f8", "|b1", "<M8[ns]", "bfloat16", "|S5", (("x", "<i4"),))] == [
         8, 1, 8, None, None, None,
     ]  # fmt: skip
-    assert len(NODES) == 4
+    assert len(NODES) == 5
