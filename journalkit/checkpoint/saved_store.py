@@ -86,8 +86,8 @@ class SavedStore(Streamed):
                 what was saved.
 
         Durability:
-            The store survives a power cut once this returns. If it raises, nothing is left; if the process ends in
-            the middle, the directory doesn't open as a store.
+            The store survives a power cut once this returns. If the process ends in the middle, the directory has a
+            whole store, or doesn't open as one.
 
         Raises:
             UsageError: There is something in the directory, or an option can't be. Nothing is left.
@@ -95,7 +95,8 @@ class SavedStore(Streamed):
             CorruptionError: What was saved is damaged, or missing. Nothing is left.
             UnsupportedFormatError: It takes a later journalkit, or a package.
             StoreFullError: No room. Nothing is left.
-            ArchiveUnavailableError, StorageError: It can't be read, or not be written.
+            ArchiveUnavailableError, StorageError: It can't be read, or not be written. Nothing is left; but where only
+                the opening of what was restored has failed, and what came of it isn't known, that is there.
 
         Complexity:
             O(bytes of the store); memory for some chunks.
@@ -113,19 +114,18 @@ class SavedStore(Streamed):
             self._node,
             lambda table: self._reader.pieces(table.content.index, self._words, ahead=_AHEAD),
             hands,
+            size_bytes=self.size_bytes,
             opened_at=caller(),
             trust_filesystem=trust_filesystem,
         )
         given = (path, fs) if directory == place.directory else (directory, place.fs)
         try:
-            store = open_store(
+            return open_store(
                 given[0], create=False, fs=given[1], clock=clock, trust_filesystem=trust_filesystem, **options
             )
         except BaseException:
             restored.take_back()
             raise
-        restored.settle()
-        return store
 
     def captured(self) -> tuple[StoreNode, Sequence[Stream]]:
         """Return its node and the bytes of its tables, for a save."""

@@ -34,7 +34,6 @@ from journalkit.format.table import (
 from journalkit.fs.atomic import replace_file, write_all
 from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
-from journalkit.log.segment import STEP_BYTES_MIN
 from journalkit.manifest import encode_bounded, read_manifest
 from journalkit.recovery.look import no_directory
 from journalkit.recovery.owner import Ownership, take_ownership
@@ -51,18 +50,13 @@ Pieces = Callable[[TableNode], Generator[memoryview, None, None]]
 
 
 class Restored:
-    """A store that was restored and isn't opened yet; its mark is there still."""
+    """A store that was restored and isn't opened yet."""
 
     def __init__(self, fs: FileSystem, directory: str, manifest: Manifest, *, is_made: bool) -> None:
         self._fs = fs
         self._directory = directory
         self._manifest = manifest
         self._is_made = is_made
-
-    def settle(self) -> None:
-        """Remove the mark: somebody has it. What can't be removed means nothing."""
-        with contextlib.suppress(OSError):
-            self._fs.unlink(os.path.join(self._directory, names.RESTORING))
 
     def take_back(self) -> None:
         """Remove the store as far as the file system lets us, unless somebody has written to it."""
@@ -72,9 +66,10 @@ class Restored:
                 return
             try:
                 if read_manifest(self._fs, self._directory) == self._manifest:
+                    if names.RESTORING not in self._fs.list(self._directory):
+                        _mark(self._fs, self._directory)
                     _clear(self._fs, self._directory)
-                    if lock.is_valid():
-                        self._fs.unlink(os.path.join(self._directory, names.LOCK))
+                    self._fs.unlink(os.path.join(self._directory, names.LOCK))
             finally:
                 lock.close()
             _remove_made(self._fs, self._directory, is_made=self._is_made)
@@ -87,10 +82,11 @@ def write_store(
     pieces: Pieces,
     clock: Clock,
     *,
+    size_bytes: int,
     opened_at: str,
     trust_filesystem: str | None,
 ) -> Restored:
-    """Make a store of what was saved of one.
+    """Make a store of what was saved of one, which has so many bytes.
 
     Durability:
         It survives a power cut once this returns.
@@ -108,14 +104,13 @@ def write_store(
         codec_named(node.codec)
         is_made = _check(fs, directory)
         check_filesystem(fs, directory, trust_filesystem)
-        make_directories(fs, directory)
         owner = _own(fs, directory, clock, opened_at, is_made=is_made)
         return _Restoring(fs, directory, node, pieces, clock, owner, is_made=is_made).run()
     except OSError as error:
         if isinstance(error, JournalError):
             raise
         if is_full(error):
-            raise store_full(fs, directory, STEP_BYTES_MIN, error) from error
+            raise store_full(fs, directory, size_bytes, error) from error
         raise StorageError(f"{directory}: can't be restored ({error}); try again", cause=error) from error
 
 
@@ -139,8 +134,9 @@ def _check(fs: ReadableFileSystem, directory: str) -> bool:
 
 
 def _own(fs: FileSystem, directory: str, clock: Clock, opened_at: str, *, is_made: bool) -> Ownership:
-    """Return the directory's lock, if nobody was faster."""
+    """Return the lock of the directory, which is made if it isn't there, if nobody was faster."""
     try:
+        make_directories(fs, directory)
         owner = take_ownership(fs, directory, clock, opened_at)
         try:
             _check(fs, directory)
@@ -209,7 +205,11 @@ class _Restoring:
             self._owner.undo()
             _remove_made(fs, directory, is_made=self._is_made)
             raise
-        self._owner.lock.close()
+        try:
+            with contextlib.suppress(OSError):  # it means nothing any more, and is swept by who opens
+                fs.unlink(os.path.join(directory, names.RESTORING))
+        finally:
+            self._owner.lock.close()
         return Restored(fs, directory, manifest, is_made=self._is_made)
 
     def _write(self, table: TableNode) -> TableInfo:

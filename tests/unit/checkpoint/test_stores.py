@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,16 @@ def test_what_was_loaded_is_saved_again_without_being_read(place: Place, store: 
     assert list(second.manifest.packs()) == list(first.manifest.packs())
 
 
+def test_what_was_loaded_is_read_where_its_digests_are_of_another_kind(place: Place, store: journalkit.Store) -> None:
+    """It is the same bytes, in pieces of the same length."""
+    handle = place.open().save(store).load(lazy=True)
+    node, found = handle.captured()
+    assert [stream.size_bytes for stream in found] == [sum(map(len, stream.pieces())) for stream in found]
+    assert [stream.digests("later") for stream in found] == [None] * len(node.tables)
+    for table, stream in zip(store.moment().state.tables, found[1:], strict=True):
+        assert b"".join(stream.pieces()) == table.source.file.pread(table.info.size_bytes, 0)
+
+
 # -- what is written -------------------------------------------------------------------------------
 
 
@@ -304,6 +315,31 @@ def test_the_bytes_of_a_large_store_are_never_in_memory_at_once(monkeypatch: pyt
         monkeypatch.setattr(stores, "_RUN_ENTRIES", 4)
         assert [len(piece) for piece in stream.pieces()] == sizes
         assert most < 2 * PIECE_BYTES
+
+
+def test_saving_and_restoring_take_memory_for_some_chunks(tmp_path: Path) -> None:
+    """A store may be larger than memory: what is held is what is under way."""
+    with (
+        journalkit.open(tmp_path / "state", sync="never", **MANUAL) as store,
+        journalkit.open_checkpoints(tmp_path / "job", threads=0) as job,
+    ):
+        for number in range(64):
+            store.put(number, Random(number).randbytes(1 << 20))
+        store.compact()
+        tracemalloc.start()
+        try:
+            checkpoint = job.save({"db": store})
+            saved_peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.reset_peak()
+            again = checkpoint.load(lazy=True)["db"].restore(tmp_path / "new", **MANUAL)
+            restored_peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        with again:
+            assert again[63] == store[63]
+    assert checkpoint.size_bytes > 64 << 20
+    assert saved_peak < 16 << 20
+    assert restored_peak < 48 << 20
 
 
 def test_progress_ends_with_all_of_it(place: Place, store: journalkit.Store) -> None:
