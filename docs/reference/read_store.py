@@ -836,6 +836,8 @@ def judge(files: Mapping[str, bytes], crc: Crc = crc32c) -> Judgement:
         if "MANIFEST" in files:
             judgement.manifest = read_manifest(files["MANIFEST"], crc)
             judgement.state = _recover(files, crc, judgement)
+        elif "restore.tmp" in files:
+            return judgement  # of a restore that was cut short
         elif any(re.match(r"log-\d{16}\.jks$|table-\d{16}\.jkt$|durable$|reserve$|quarantine", name) for name in files):
             raise BadError("MANIFEST", 0, None, "missing beside other files of a store")
         else:

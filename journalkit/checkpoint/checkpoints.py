@@ -86,7 +86,8 @@ class Checkpoints(Handle):
 
         Args:
             state: A tree of values as a store has them (dict, list, tuple, numbers, text, bytes, times, ...), of
-                NumPy arrays, PyTorch tensors, and paths of files, whose content is saved.
+                NumPy arrays, PyTorch tensors, paths of files, whose content is saved, and stores or views of them, as
+                they are at this call.
             offsets: How far the inputs have been read, by input; loaded with the state.
             metadata: What else is worth knowing: a version, a configuration.
             metrics: Numbers that `Keep(best=...)` and the listing show.
@@ -100,6 +101,7 @@ class Checkpoints(Handle):
 
         Raises:
             UsageError: The state can't be preserved, or the arguments can't be. Nothing was written.
+            CorruptionError: A store in the state is damaged. Nothing was published.
             FencedError: A newer writer has the job; nothing was published, and nothing will be. Close.
             StoreFullError: No room. Nothing was published; the next save may succeed.
             UnknownOutcomeError: The storage didn't say whether it was published; `latest()` tells, once it can.
@@ -107,7 +109,7 @@ class Checkpoints(Handle):
             JournalError: What an earlier `save_async` failed with, once; nothing was done for this call.
 
         Complexity:
-            O(bytes of the state) to find what changed; what changed is written.
+            O(bytes of the state) to find what changed, of a store O(what is new); what changed is written.
         """
         saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
         with self._turn() as begun_s:
@@ -130,7 +132,8 @@ class Checkpoints(Handle):
     ) -> Saving:
         """Capture a state now and save it while the job goes on; return what tells how that gets on.
 
-        The state is copied before this returns: what happens to it afterwards isn't in the checkpoint. At most one
+        The state is copied before this returns, and of a store the moment is kept: what happens to it afterwards
+        isn't in the checkpoint. At most one
         save is under way: if one is, it is waited for first.
 
         Durability:

@@ -10,6 +10,7 @@ import pytest
 
 import journalkit
 from journalkit import errors
+from journalkit.checkpoint.saved_store import SavedStore
 from journalkit.options import MIB
 
 API = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
@@ -30,6 +31,7 @@ CLASSES = (
     journalkit.Keep,
     journalkit.FilesSink,
     journalkit.SqlSink,
+    SavedStore,
 )
 
 # Called by journalkit's own layers; a user has no reason to.
@@ -41,6 +43,7 @@ INTERNAL = {
     "Journal": {"forbid"},
     "Checkpoints": {"forbid"},
     "Checkpoint": {"manifest"},
+    "SavedStore": {"captured"},
     "SqlSink": {"connection", "let_go"},
 }
 

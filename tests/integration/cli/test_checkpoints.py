@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit import Keyed, Shard, open_worker
 from journalkit.checkpoint.open import open_checkpoints
 from journalkit.format import names
@@ -76,6 +78,24 @@ def test_a_long_state_is_shown_in_short(run: Callable[..., Ran], tmp_path: Path)
         checkpoints.save({f"key-{number}": number for number in range(100)})
     assert "60 more" in run("checkpoints", "show", tmp_path).out
     assert len(run("checkpoints", "show", tmp_path, "--json").json["state"]) == 100
+
+
+def test_a_store_is_shown_by_what_it_is(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """Its LSN tells which moment; and a restore that was cut short is told as that by who looks at the directory."""
+    with open_checkpoints(tmp_path / "job") as checkpoints, journalkit.open("memory://", compaction="manual") as store:
+        store["a"] = 1
+        checkpoints.save({"db": store, "list": [store, 1]})
+    said = run("checkpoints", "show", tmp_path / "job")
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert any(re.fullmatch(r"db store, LSN 1, 1 table \d+ B", line) for line in lines), said.out
+    assert any(re.fullmatch(r"list 0 store, LSN 1, 1 table \d+ B", line) for line in lines), said.out
+    (tmp_path / "new").mkdir()
+    for name in ("restore.tmp", "table-0000000000000001.jkt"):
+        (tmp_path / "new" / name).touch()
+    for command in ("verify", "info"):
+        said = run(command, tmp_path / "new")
+        assert said.code == 2
+        assert "a restore that was cut short" in said.err
 
 
 def test_what_several_workers_gave_is_shown_by_rank(run: Callable[..., Ran], tmp_path: Path) -> None:

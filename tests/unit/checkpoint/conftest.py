@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.loading import Manifest, read_manifest
 from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.pack import Known
+from journalkit.checkpoint.saved_store import SavedStore
 from journalkit.checkpoint.saving import SaveOptions, Written, write_checkpoint
 from journalkit.checkpoint.tree import capture
 from journalkit.format import names
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import Objects
 from journalkit.objects.places import open_objects
-from journalkit.testing import SimulatedBucket, SimulatedClock
+from journalkit.testing import SimulatedBucket, SimulatedClock, SimulatedDisk
+from tests.unit.checkpoint.stored import MANUAL, fill
 
 LONG = 100_000
 """Bytes of a value that is long enough to lie in a pack."""
@@ -239,4 +242,45 @@ def place() -> Iterator[Place]:
     """Return a new place; its handles are closed at the end."""
     place = Place()
     yield place
+    place.end()
+
+
+@pytest.fixture
+def disk() -> SimulatedDisk:
+    """A disk that has the job's store."""
+    return SimulatedDisk()
+
+
+@pytest.fixture
+def store(disk: SimulatedDisk) -> Iterator[journalkit.Store]:
+    """A store with a base, a delta and something that isn't in either."""
+    options: dict[str, Any] = {"metadata": {"of": ["job"]}, "fold_bytes_min": 1, **MANUAL}
+    with journalkit.open("/state", fs=disk, clock=SimulatedClock(), **options) as store:
+        fill(store, 0, 400)
+        store.compact()
+        fill(store, 100, 110)
+        store.delete(5)
+        store.compact()
+        fill(store, 200, 205)
+        store.delete(6)
+        with store.transaction() as transaction:
+            transaction.offsets["input"] = 17
+        yield store
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[Any, Any]:
+    """What the store has."""
+    return {key: Random(key).randbytes(100) for key in range(60)}
+
+
+@pytest.fixture
+def handle(expected: dict[Any, Any]) -> Iterator[SavedStore]:
+    """A saved store of two tables."""
+    place = Place()
+    with journalkit.open("memory://", fold_bytes_min=1, **MANUAL) as store:
+        store.update(expected | {"gone": 1})
+        store.compact()
+        del store["gone"]
+        yield place.open().save({"db": store}).load(lazy=True)["db"]
     place.end()

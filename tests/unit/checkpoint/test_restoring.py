@@ -1,14 +1,11 @@
-"""A store made of a checkpoint: whole and opened, or nothing at all, whatever goes wrong at whichever operation."""
+"""A store made of a checkpoint: where it goes, who else is there, and what makes none."""
 
 from __future__ import annotations
 
-import errno
-import itertools
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -20,13 +17,9 @@ from journalkit.checkpoint.saved_store import SavedStore
 from journalkit.cli.program import main
 from journalkit.errors import (
     CorruptionError,
-    JournalError,
     KeyTypeError,
     KeyValueError,
     LockedError,
-    StorageError,
-    StoreFullError,
-    StoreNotFoundError,
     UnsupportedFormatError,
     UsageError,
 )
@@ -35,53 +28,14 @@ from journalkit.format.checksum import checksum
 from journalkit.format.nodes import StoreNode, TableNode
 from journalkit.format.table import FOOTER_BYTES, HEADER_BYTES
 from journalkit.recovery import restoring
-from journalkit.testing import PowerCut, SimulatedClock, SimulatedDisk
+from journalkit.testing import SimulatedDisk
 from tests.unit.checkpoint.conftest import Place
-
-MANUAL: dict[str, Any] = {"compaction": "manual"}
-Handle = SavedStore
-
-
-@pytest.fixture(scope="module")
-def expected() -> dict[Any, Any]:
-    """What the store has."""
-    return {key: Random(key).randbytes(100) for key in range(60)}
-
-
-@pytest.fixture
-def handle(expected: dict[Any, Any]) -> Iterator[Handle]:
-    """A saved store of two tables."""
-    place = Place()
-    with journalkit.open("memory://", fold_bytes_min=1, **MANUAL) as store:
-        store.update(expected | {"gone": 1})
-        store.compact()
-        del store["gone"]
-        yield place.open().save({"db": store}).load(lazy=True)["db"]
-    place.end()
-
-
-def restore(handle: Handle, disk: SimulatedDisk, path: str = "/new", seed: int = 1, **options: Any) -> Any:
-    """Restore, and return the store."""
-    return handle.restore(path, fs=disk, clock=SimulatedClock(seed=seed), **MANUAL | options)
-
-
-def is_sound(disk: SimulatedDisk, expected: dict[Any, Any]) -> bool:
-    """Return whether there is a store, which then is the one; where there is none it can be restored."""
-    try:
-        store = journalkit.open("/new", fs=disk, create=False, clock=SimulatedClock(seed=9), **MANUAL)
-    except (StoreNotFoundError, UsageError):
-        return False
-    with store:
-        store.check()
-        assert dict(store) == expected
-        assert store.recovery_report.outcome in ("clean", "replayed")
-    return True
-
+from tests.unit.checkpoint.stored import MANUAL, is_sound, restore
 
 # -- where to --------------------------------------------------------------------------------------
 
 
-def test_it_goes_where_nothing_is_and_never_over_anything(handle: Handle, expected: dict[Any, Any]) -> None:
+def test_it_goes_where_nothing_is_and_never_over_anything(handle: SavedStore, expected: dict[Any, Any]) -> None:
     """A store that is there may be the job's own of its last life, with more in it than was saved."""
     disk = SimulatedDisk()
     for path in ("/new", "/deep/er"):
@@ -102,7 +56,7 @@ def test_it_goes_where_nothing_is_and_never_over_anything(handle: Handle, expect
         assert dict(store) == expected | {"more": 1}
 
 
-def test_what_a_table_alone_leaves_is_no_restore(handle: Handle) -> None:
+def test_what_a_table_alone_leaves_is_no_restore(handle: SavedStore) -> None:
     """Tables without a manifest and without the mark are what is left of somebody's store."""
     disk = SimulatedDisk()
     restore(handle, disk).close()
@@ -115,7 +69,7 @@ def test_what_a_table_alone_leaves_is_no_restore(handle: Handle) -> None:
         journalkit.open("/new", fs=disk)
 
 
-def test_options_that_cant_be_are_refused_and_nothing_is_left(handle: Handle) -> None:
+def test_options_that_cant_be_are_refused_and_nothing_is_left(handle: SavedStore) -> None:
     """Those that opening refuses too, which is when all is written."""
     disk = SimulatedDisk()
     for options in ({"codec": "raw"}, {"create": True}, {"metadata": {}}, {"colour": 1}):
@@ -135,7 +89,7 @@ def test_options_that_cant_be_are_refused_and_nothing_is_left(handle: Handle) ->
         handle.restore("s3://bucket/state")
 
 
-def test_on_a_network_file_system_it_is_refused_unless_trusted(handle: Handle) -> None:
+def test_on_a_network_file_system_it_is_refused_unless_trusted(handle: SavedStore) -> None:
     """As opening is, before anything is written."""
     disk = SimulatedDisk(filesystem_type="nfs4")
     with pytest.raises(UsageError, match="nfs4"):
@@ -144,7 +98,7 @@ def test_on_a_network_file_system_it_is_refused_unless_trusted(handle: Handle) -
     restore(handle, disk, trust_filesystem="nfs4").close()
 
 
-def test_it_can_be_restored_for_reading_alone(handle: Handle, expected: dict[Any, Any]) -> None:
+def test_it_can_be_restored_for_reading_alone(handle: SavedStore, expected: dict[Any, Any]) -> None:
     """For who only looks; and a writer finds it as it was saved."""
     disk = SimulatedDisk()
     with restore(handle, disk, mode="r") as store:
@@ -154,7 +108,7 @@ def test_it_can_be_restored_for_reading_alone(handle: Handle, expected: dict[Any
 
 
 def test_a_codec_that_isnt_installed_is_told_before_anything_is_written(
-    handle: Handle,
+    handle: SavedStore,
 ) -> None:
     """Such as one that a later version has."""
     disk = SimulatedDisk()
@@ -168,7 +122,7 @@ def test_tables_that_take_a_library_are_refused_and_nothing_is_left(monkeypatch:
     """Compressed ones, where there is no Zstandard."""
     place = Place()
     with journalkit.open("memory://", compression="zstd", **MANUAL) as store:
-        store.update({key: "same" * 100 for key in range(100)})
+        store.update(dict.fromkeys(range(100), "same" * 100))
         store.compact()
         handle = place.open().save(store).load(lazy=True)
     disk = SimulatedDisk()
@@ -186,7 +140,7 @@ def test_tables_that_take_a_library_are_refused_and_nothing_is_left(monkeypatch:
 # -- two at once -----------------------------------------------------------------------------------
 
 
-def test_of_two_at_once_one_is_refused_and_harms_nothing(handle: Handle, expected: dict[Any, Any]) -> None:
+def test_of_two_at_once_one_is_refused_and_harms_nothing(handle: SavedStore, expected: dict[Any, Any]) -> None:
     """Whenever the other one comes: while it is written, or between two looks."""
     disk = SimulatedDisk()
     disk.make_directory("/new")
@@ -211,7 +165,7 @@ def test_of_two_at_once_one_is_refused_and_harms_nothing(handle: Handle, expecte
 
 
 def test_what_somebody_else_opened_meanwhile_isnt_taken_back(
-    handle: Handle, expected: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+    handle: SavedStore, expected: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once it is a store it is anybody's: who has it keeps it, and what was written stays."""
     disk = SimulatedDisk()
@@ -275,7 +229,7 @@ def spoiled_header(data: bytes) -> bytes:
         (lambda data: spoiled_header(data), "another table|header"),
     ],
 )
-def test_tables_that_are_none_make_no_store(handle: Handle, spoil: Any, words: str) -> None:
+def test_tables_that_are_none_make_no_store(handle: SavedStore, spoil: Any, words: str) -> None:
     """A checkpoint is no signature: what passes its checks can still be nonsense."""
     disk = SimulatedDisk()
     spoiled = SavedStore(Spoiled(handle._reader, spoil), handle._node, "state")
@@ -284,7 +238,7 @@ def test_tables_that_are_none_make_no_store(handle: Handle, spoil: Any, words: s
     assert disk.status("/new") is None
 
 
-def test_tables_that_dont_belong_together_make_no_store(handle: Handle) -> None:
+def test_tables_that_dont_belong_together_make_no_store(handle: SavedStore) -> None:
     """In another order, or one of them missing, or of another store, or at another LSN."""
     node = handle._node
     first, second = node.tables
@@ -297,138 +251,15 @@ def test_tables_that_dont_belong_together_make_no_store(handle: Handle) -> None:
         replace(node, store=bytes(16)),
     ):
         disk = SimulatedDisk()
-        with pytest.raises(CorruptionError, match="belong|another table"):
+        with pytest.raises(CorruptionError, match=r"belong|another table"):
             restore(SavedStore(handle._reader, wrong, "state"), disk)
         assert disk.status("/new") is None
-
-
-# -- whatever goes wrong, at whichever operation ---------------------------------------------------
-
-
-@pytest.mark.parametrize("keep", ["all", "none", 1, 2])
-def test_a_cut_at_any_operation_leaves_a_whole_store_or_none(
-    handle: Handle, expected: dict[Any, Any], keep: Any
-) -> None:
-    """And where there is none, restoring again makes it: a job that was killed there is started again by nobody."""
-    outcomes = set()
-    for count in itertools.count(1):
-        disk = SimulatedDisk()
-        disk.stop_after(count)
-        try:
-            store = restore(handle, disk)
-        except PowerCut:
-            pass
-        else:
-            disk.stop_after(1000)
-            store.close()
-            break
-        after = disk.crash(keep=keep)
-        is_there = is_sound(after, expected)
-        outcomes.add(is_there)
-        if not is_there:
-            with restore(handle, after, seed=3) as store:
-                assert dict(store) == expected
-            assert is_sound(after, expected)
-    assert outcomes == {True, False}
-    assert count > 30
-
-
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-def test_an_error_at_any_operation_is_told_and_leaves_nothing(
-    handle: Handle, expected: dict[Any, Any], code: int
-) -> None:
-    """A store that could not be opened in the end isn't left for somebody to take for his."""
-    operations = ("create", "pwrite", "sync", "sync_directory", "rename", "lock", "list", "open_read", "open_direct",
-                  "pread", "make_directory", "status", "describe", "unlink", "allocate")  # fmt: skip
-    refused = 0
-    for operation in operations:
-        for nth in itertools.count(1):
-            disk = SimulatedDisk()
-            disk.fail(operation, nth, code)
-            try:
-                store = restore(handle, disk)
-            except JournalError as error:
-                refused += 1
-                told = error if isinstance(error, OSError) else error.__cause__
-                assert isinstance(told, OSError), f"{operation} {nth}: {error!r}"
-                disk.mend()
-                if is_sound(disk, expected):
-                    # It was restored, and whether its opening came to anything isn't known.
-                    assert "could not be published" in str(error), f"{operation} {nth}: {error}"
-                    continue
-                left = disk.list("/new") if disk.status("/new") is not None else []
-                assert set(left) <= {"LOCK"}, f"{operation} {nth}"
-                with restore(handle, disk, seed=3) as store:
-                    assert dict(store) == expected
-            else:
-                was_hit = any("->" in line for line in disk.history())
-                disk.mend()
-                with store:
-                    assert dict(store) == expected
-                if not was_hit:
-                    break
-    assert refused > 30
-
-
-def test_a_full_disk_is_told_as_that(handle: Handle) -> None:
-    """And there is no more on it than before."""
-    disk = SimulatedDisk(capacity_bytes=6000)
-    with pytest.raises(StoreFullError):
-        restore(handle, disk)
-    assert disk.status("/new") is None
-
-
-def test_an_error_that_stays_is_told_and_the_next_one_clears_away(handle: Handle, expected: dict[Any, Any]) -> None:
-    """Where even what was written can't be removed, the mark says whose it is."""
-    disk = SimulatedDisk()
-    disk.fail("open_direct", 1, errno.EIO)
-    disk.fail("unlink", 1, errno.EIO, times=None)
-    disk.fail("remove_directory", 1, errno.EIO, times=None)
-    with pytest.raises(StorageError, match="can't be restored"):
-        restore(handle, disk)
-    assert "restore.tmp" in disk.list("/new")
-    disk.mend()
-    with pytest.raises(UsageError, match="a restore that was cut short has left"):
-        journalkit.open("/new", fs=disk)
-    with pytest.raises(UsageError, match="a restore that was cut short has left"):
-        journalkit.open("/new", mode="r", fs=disk)
-    disk.write_bytes("/new/mine.txt", b"x")
-    with pytest.raises(UsageError, match=r"mine\.txt"):
-        restore(handle, disk)
-    disk.unlink("/new/mine.txt")
-    with restore(handle, disk) as store:
-        assert dict(store) == expected
-
-
-def test_a_mark_that_stays_means_nothing(handle: Handle, expected: dict[Any, Any]) -> None:
-    """Beside a manifest it is swept by who opens, and where opening is refused it goes with the rest."""
-    disk = SimulatedDisk()
-    disk.fail("unlink", 1, errno.EIO, path_contains="restore.tmp")
-    with restore(handle, disk, mode="r") as store:
-        assert dict(store) == expected
-    assert "restore.tmp" in disk.list("/new")
-    with pytest.raises(UsageError, match="is a store already"):
-        restore(handle, disk)
-    assert is_sound(disk, expected)
-    assert "restore.tmp" not in disk.list("/new")
-    disk.fail("unlink", 1, errno.EIO, path_contains="restore.tmp")
-    with pytest.raises(UsageError):
-        restore(handle, disk, "/other", mode="w")
-    assert disk.status("/other") is None
-
-
-def test_the_largest_tables_are_synced_as_they_are_written(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nothing waits for all of them at the end."""
-    monkeypatch.setattr(restoring, "SYNC_STRIDE_BYTES", 1)
-    disk = SimulatedDisk()
-    restore(handle, disk).close()
-    assert any("sync_data" in line and ".jkt" in line for line in disk.history())
 
 
 # -- a real directory ------------------------------------------------------------------------------
 
 
-def test_others_find_it_sound(handle: Handle, expected: dict[Any, Any], tmp_path: Path) -> None:
+def test_others_find_it_sound(handle: SavedStore, expected: dict[Any, Any], tmp_path: Path) -> None:
     """The command that verifies, and the independent reader of the documentation."""
     with handle.restore(tmp_path / "new", mode="r") as store:
         assert dict(store) == expected
@@ -439,7 +270,7 @@ def test_others_find_it_sound(handle: Handle, expected: dict[Any, Any], tmp_path
         assert store.epoch == handle._node.epoch + 1
 
 
-def test_a_node_without_tables_is_an_empty_store(handle: Handle) -> None:
+def test_a_node_without_tables_is_an_empty_store(handle: SavedStore) -> None:
     """With its identity and its metadata."""
     node: StoreNode = replace(handle._node, tables=(), lsn=0)
     with restore(SavedStore(handle._reader, node, "state"), SimulatedDisk()) as store:
