@@ -238,6 +238,19 @@ def test_tables_that_are_none_make_no_store(handle: SavedStore, spoil: Any, word
     assert disk.status("/new") is None
 
 
+def test_a_table_that_is_damaged_within_makes_no_store(handle: SavedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one isn't looked at when it is opened: who restores it reads it back."""
+    monkeypatch.setattr("journalkit.recovery.snapshots.SMALL_BYTES", 0)
+
+    def spoil(data: bytes) -> bytes:
+        return data[:1000] + bytes(8) + data[1008:] if len(data) > 5000 else data
+
+    disk = SimulatedDisk()
+    with pytest.raises(CorruptionError, match=r"checksum|keys"):
+        restore(SavedStore(Spoiled(handle._reader, spoil), handle._node, "state"), disk)
+    assert disk.status("/new") is None
+
+
 def test_tables_that_dont_belong_together_make_no_store(handle: SavedStore) -> None:
     """In another order, or one of them missing, or of another store, or at another LSN."""
     node = handle._node

@@ -23,10 +23,25 @@ from tests.unit.checkpoint.stored import is_sound, restore
 # -- whatever goes wrong, at whichever operation ---------------------------------------------------
 
 
-@pytest.mark.parametrize("keep", ["all", "none", 1, 2])
-def test_a_cut_at_any_operation_leaves_a_whole_store_or_none(
-    handle: SavedStore, expected: dict[Any, Any], keep: Any
-) -> None:
+KEPT: tuple[Any, ...] = ("all", "none", *range(1, 14))
+"""What a cut may leave of what wasn't synced: the last ones by chance."""
+
+
+def looked_at(handle: SavedStore, cut: SimulatedDisk, expected: dict[Any, Any]) -> set[bool]:
+    """Return whether there is a store, whatever the cut has left; where there is none, restoring again makes it."""
+    outcomes = set()
+    for keep in KEPT:
+        after = cut.crash(keep=keep)
+        is_there = is_sound(after, expected)
+        outcomes.add(is_there)
+        if not is_there and keep in ("all", 1):
+            with restore(handle, after, seed=3) as store:
+                assert dict(store) == expected
+            assert is_sound(after, expected)
+    return outcomes
+
+
+def test_a_cut_at_any_operation_leaves_a_whole_store_or_none(handle: SavedStore, expected: dict[Any, Any]) -> None:
     """And where there is none, restoring again makes it: a job that was killed there is started again by nobody."""
     outcomes = set()
     for count in itertools.count(1):
@@ -35,20 +50,31 @@ def test_a_cut_at_any_operation_leaves_a_whole_store_or_none(
         try:
             store = restore(handle, disk)
         except PowerCut:
-            pass
+            outcomes |= looked_at(handle, disk, expected)
         else:
             disk.stop_after(1000)
             store.close()
             break
-        after = disk.crash(keep=keep)
-        is_there = is_sound(after, expected)
-        outcomes.add(is_there)
-        if not is_there:
-            with restore(handle, after, seed=3) as store:
-                assert dict(store) == expected
-            assert is_sound(after, expected)
     assert outcomes == {True, False}
     assert count > 30
+
+
+def test_a_cut_while_it_is_taken_back_leaves_a_whole_store_or_none(
+    handle: SavedStore, expected: dict[Any, Any]
+) -> None:
+    """What opening refuses is removed in an order in which no half of it can be opened."""
+    outcomes = set()
+    for count in itertools.count(1):
+        disk = SimulatedDisk()
+        disk.stop_after(count)
+        try:
+            with pytest.raises(UsageError):
+                restore(handle, disk, mode="w")
+        except PowerCut:
+            outcomes |= looked_at(handle, disk, expected)
+        else:
+            break
+    assert outcomes == {True, False}
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])

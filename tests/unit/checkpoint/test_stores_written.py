@@ -76,14 +76,18 @@ def test_a_save_reads_and_writes_what_is_new(place: Place, monkeypatch: pytest.M
         assert restored(next(iter(job)).load()["db"]) == contents(store)
 
 
-def test_a_base_that_is_gone_is_read_and_written_anew(place: Place, store: journalkit.Store) -> None:
-    """What was remembered of it says nothing of where it lies now."""
-    job = place.open(trash_period=0)
-    first = job.save({"db": store})
-    job.save("nothing of it")
-    job.delete(first)
-    job.prune()
+def test_what_the_newest_checkpoint_lacks_is_read_and_written_anew(
+    place: Place, store: journalkit.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered of a table says what it is, not that it is there: another place's copy came in between."""
+    reads = Reads(monkeypatch)
+    job = place.open()
+    job.save({"db": store})
+    with journalkit.open_checkpoints("memory://") as other:
+        job.copy_from(other.save("nothing of it"))
+    before = reads.tables
     last = job.save({"db": store})
+    assert reads.tables == before + 2
     assert restored(last.load()["db"]) == contents(store)
     assert last.verify() == []
 
