@@ -99,7 +99,8 @@ class Checkpoint:
 
         Args:
             lazy: What is long is read when it is asked for: an array's place holds a handle with `shape`, slices
-                and `read()`, a file's one with `copy_to()`.
+                and `read()`, a file's one with `copy_to()`. A store's place holds one with `restore()` in any case,
+                whose bytes are looked at here if this is False.
             mapped: Arrays are mapped from a directory where that can be, unchecked and at no cost until
                 they are touched; what is changed in them stays in memory. `verify` checks.
             paths: Only these parts of the state, by their keys: `[("model", "layer1")]`. What is returned maps each

@@ -25,6 +25,7 @@ from journalkit.format.stored import check_store
 from journalkit.format.table import WHOLE, delta_on
 from journalkit.fs.memory import MemoryFile, MemoryFileSystem
 from journalkit.fs.tree import FileNode
+from journalkit.journal import Journal
 from journalkit.snapshot.merge import merge_entries
 from journalkit.snapshot.reader import Table
 from journalkit.snapshot.writer import TableWriter
@@ -50,7 +51,7 @@ def captured(value: object, remembered: Remembered, words: str) -> tuple[StoreNo
 
     Raises:
         ClosedError, ForkedError: The store, or the view, is of no more use.
-        UsageError: It is a transaction, or a view that wasn't taken yet.
+        UsageError: It is a transaction, a journal, or a view that wasn't taken yet.
 
     Complexity:
         O(tables).
@@ -61,6 +62,8 @@ def captured(value: object, remembered: Remembered, words: str) -> tuple[StoreNo
         return _of_moment(value.moment(), remembered, words)
     if isinstance(value, Transaction):
         raise KeyTypeError(f"{words} is a transaction, which may yet be rolled back: save the store, or a view of it")
+    if isinstance(value, Journal):
+        raise KeyTypeError(f"{words} is a journal, which is no state: save how far it was read, in the offsets")
     return None
 
 

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit.checkpoint.loading import read_manifest
+from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.pack import Known
 from journalkit.checkpoint.saving import SaveOptions, write_checkpoint
 from journalkit.checkpoint.tree import capture
+from journalkit.clock import SystemClock
 from journalkit.errors import CorruptionError
 from journalkit.objects.interface import Objects
 from journalkit.objects.places import open_objects
@@ -50,10 +53,26 @@ def round_trip(objects: Objects) -> None:
         manifest.load()
 
 
+def store_round_trip(objects: Objects) -> None:
+    """Save a store twice, and make one of each."""
+    with journalkit.open("memory://", compaction="manual") as store, open_on(objects, SystemClock()) as checkpoints:
+        store.update({number: Random(number).randbytes(1000) for number in range(3000)})
+        store.compact()
+        saved = []
+        for number in (5, 7):
+            store.put(number, "new")
+            saved.append((checkpoints.save({"db": store}), dict(store)))
+        for checkpoint, expected in saved:
+            with checkpoint.load()["db"].restore("memory://", compaction="manual") as again:
+                assert dict(again) == expected
+
+
 def test_states_are_saved_to_places_without_a_server(tmp_path: Path) -> None:
     """A directory, and the memory of the library for object storage."""
-    round_trip(open_objects(tmp_path))
-    round_trip(open_objects("memory://"))
+    for where in (tmp_path / "data", "memory://"):
+        round_trip(open_objects(where))
+    for where in (tmp_path / "store", "memory://"):
+        store_round_trip(open_objects(where))
 
 
 @pytest.mark.slow
@@ -61,3 +80,4 @@ def test_states_are_saved_to_places_without_a_server(tmp_path: Path) -> None:
 def test_states_are_saved_to_servers(server: str, remote: Callable[..., Objects]) -> None:
     """What a directory does, they do."""
     round_trip(remote(server, "data"))
+    store_round_trip(remote(server, "store"))

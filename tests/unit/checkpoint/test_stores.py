@@ -187,12 +187,15 @@ def test_what_is_of_no_more_use_or_not_yet_is_refused_before_anything_is_written
     view = store.view()
     view.close()
     late = journalkit.open_async("memory://")
+    with journalkit.open_journal("memory://") as journal:
+        pass
     before = place.data()
     for state, error, words in (
         (closed, ClosedError, "closed"),
         ({"v": view}, ClosedError, "the view is closed"),
         (late, UsageError, "isn't open"),
         ([1, store.transaction()], KeyTypeError, r"state\[1\] is a transaction"),
+        ({"log": journal}, KeyTypeError, r"state\['log'\] is a journal"),
     ):
         with pytest.raises(error, match=words):
             job.save(state)
@@ -288,6 +291,21 @@ def test_a_copy_in_another_place_has_the_store(place: Place, store: journalkit.S
         assert restored(copied.load(paths=[("db",)])[("db",)]) == contents(store)
     with pytest.raises(KeyValueError, match="nothing at"):
         checkpoint.load(paths=[("db", 1)])
+
+
+def test_a_store_that_is_closed_meanwhile_is_saved_all_the_same(tmp_path: Path) -> None:
+    """The moment has what it needs: who leaves both blocks in the other order loses nothing."""
+    with journalkit.open_checkpoints(tmp_path / "job") as job:
+        with journalkit.open(tmp_path / "state", **MANUAL) as store:
+            fill(store, 0, 1000)
+            store.compact()
+            fill(store, 0, 10)
+            expected = dict(store)
+            saving = job.save_async(store.view())
+        checkpoint = saving.wait()
+    assert checkpoint is not None
+    with checkpoint.load().restore("memory://", **MANUAL) as again:
+        assert dict(again) == expected
 
 
 def test_a_real_directory_is_restored_beside_a_writer_that_goes_on(tmp_path: Path) -> None:
