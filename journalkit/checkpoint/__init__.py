@@ -4,7 +4,9 @@ From below:
 
     heads catalogue documents          which there are, and who may say so
     chunks tree arrays pack saving     a state becomes chunks in a pack, and a manifest
+    streams stores                     what of it is read as it is written: the tables of stores
     reading saved loading manifests    and comes back, whole or in part
+    saved_store                        or as a store, which `journalkit.recovery.restoring` writes
     retention pacing                   what to keep, when to save: pure
     sweeping needed                    what nobody needs, and its end
     saver finder                       the writer: save, publish, sweep; and what finds and checks

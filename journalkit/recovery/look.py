@@ -84,7 +84,8 @@ def refuse_remains(fs: ReadableFileSystem, directory: str) -> None:
     there = fs.list(directory)
     if names.RESTORING in there:
         raise UsageError(
-            f"{directory} holds what a restore that was cut short has left; restore to it again, or remove it"
+            f"{directory} is where a store is being restored, or where a restore was cut short; let it end, restore to "
+            "it again, or remove it"
         )
     for name in there:
         if name in _REMAINS or names.segment_number(name) is not None or names.table_number(name) is not None:

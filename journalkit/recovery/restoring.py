@@ -248,18 +248,25 @@ class _Restoring:
 
     def _verify(self, infos: tuple[TableInfo, ...]) -> None:
         """Read every block back from the device, and see that the tables are those of one state."""
-        places = []
-        for info in infos:
-            table = Table.open(self._fs, self._directory, info, self._node.store, BlockCache(0))
-            try:
-                table.verify(from_device=True, thorough=False)
-                places.append((table.footer.lsn, table.footer.below))
-            finally:
-                table.close()
-        wrong = misplaced(self._node.lsn, places)
+        try:
+            wrong = misplaced(self._node.lsn, [self._looked_at(info) for info in infos])
+        except CorruptionError as error:
+            # What it says of the file is right, but nobody will find that.
+            raise CorruptionError(
+                error.reason, path=error.path, offset_bytes=error.offset_bytes, next_step=_STEP
+            ) from error
         if wrong is not None:
             path = os.path.join(self._directory, names.table_name(infos[wrong].number))
             raise CorruptionError(MISPLACED, path=path, next_step=_STEP)
+
+    def _looked_at(self, info: TableInfo) -> tuple[int, int]:
+        """Read a table, and return its LSN and on what it lies."""
+        table = Table.open(self._fs, self._directory, info, self._node.store, BlockCache(0))
+        try:
+            table.verify(from_device=True, thorough=False)
+            return table.footer.lsn, table.footer.below
+        finally:
+            table.close()
 
     def _manifest(self, infos: tuple[TableInfo, ...]) -> Manifest:
         node, now_us = self._node, self._clock.wall_us()

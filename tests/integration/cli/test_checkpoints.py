@@ -95,7 +95,7 @@ def test_a_store_is_shown_by_what_it_is(run: Callable[..., Ran], tmp_path: Path)
     for command in ("verify", "info"):
         said = run(command, tmp_path / "new")
         assert said.code == 2
-        assert "a restore that was cut short" in said.err
+        assert "a restore was cut short" in said.err
 
 
 def test_what_several_workers_gave_is_shown_by_rank(run: Callable[..., Ran], tmp_path: Path) -> None:

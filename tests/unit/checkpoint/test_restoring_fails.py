@@ -134,9 +134,9 @@ def test_an_error_that_stays_is_told_and_the_next_one_clears_away(handle: SavedS
         restore(handle, disk)
     assert "restore.tmp" in disk.list("/new")
     disk.mend()
-    with pytest.raises(UsageError, match="a restore that was cut short has left"):
+    with pytest.raises(UsageError, match="a restore was cut short"):
         journalkit.open("/new", fs=disk)
-    with pytest.raises(UsageError, match="a restore that was cut short has left"):
+    with pytest.raises(UsageError, match="a restore was cut short"):
         journalkit.open("/new", mode="r", fs=disk)
     disk.write_bytes("/new/mine.txt", b"x")
     with pytest.raises(UsageError, match=r"mine\.txt"):
