@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from journalkit.checkpoint import arrays, chunks
+from journalkit.checkpoint.streams import Stream
 from journalkit.checkpoint.tree import Leaf
 from journalkit.format.checkpoint import (
     ALIGNMENT,
@@ -184,17 +185,17 @@ class PackWriter:
         self._shared = frozenset(number for number, leaf in enumerate(leaves) if not leaf.is_private)
         yield from self.parts_of(cut, [leaf.is_array for leaf in leaves], sum(leaf.size_bytes for leaf in leaves))
         for leaf, listed in zip(leaves, self._lists, strict=True):
-            if leaf.stream is not None:
-                leaf.stream.learn(self._known.digest, list(zip(listed.digests, listed.lengths, strict=True)))
+            if isinstance(leaf.view, Stream):
+                leaf.view.learn(self._known.digest, list(zip(listed.digests, listed.lengths, strict=True)))
 
     def _cut(self, leaf: Leaf) -> Iterable[Piece]:
         """Return the pieces of long bytes; of a stream that is known all of it is told, and none of it read."""
-        if leaf.stream is None:
+        if not isinstance(leaf.view, Stream):
             return chunks.fixed(leaf.view) if leaf.is_array else chunks.by_content(leaf.view)
-        told = leaf.stream.digests(self._known.digest)
+        told = leaf.view.digests(self._known.digest)
         if told is not None and all(self._known.find(*each) for each in told):
             return (Told(*each) for each in told)
-        return leaf.stream.pieces()
+        return leaf.view.pieces()
 
     def parts_of(
         self, cut: Iterable[tuple[int, Piece]], are_arrays: Sequence[bool], total: int

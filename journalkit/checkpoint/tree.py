@@ -16,7 +16,7 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -52,21 +52,20 @@ class Kept(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """Long bytes of a state: an array's, which change in place, or others; in memory, or in a stream.
+    """Long bytes of a state: an array's, which change in place, or others; in memory, or read as they are written.
 
     Private is what the application can't change any more.
     """
 
-    view: memoryview
+    view: memoryview | Stream
     is_array: bool
     is_private: bool
     steps: Steps
-    stream: Stream | None = None
 
     @property
     def size_bytes(self) -> int:
         """How many bytes there are; of a stream perhaps about how many."""
-        return len(self.view) if self.stream is None else self.stream.size_bytes
+        return self.view.size_bytes if isinstance(self.view, Stream) else len(self.view)
 
 
 @dataclass(slots=True)
@@ -86,7 +85,7 @@ class Captured:
     def release(self) -> None:
         """Give the memory back for the next capture. The leaves can't be read any more."""
         if self._buffers is not None:
-            self._buffers.give_back([leaf.view for leaf in self.leaves])
+            self._buffers.give_back(_in_memory(self.leaves))
         self.leaves = ()
         self._held.clear()
         self._buffers = None
@@ -152,9 +151,9 @@ def capture(
             tree = walk.add(memoryview(data), data, (), is_array=False, is_ours=True)
     except BaseException:
         if copy:
-            walk.buffers.give_back([leaf.view for leaf in walk.leaves])
+            walk.buffers.give_back(_in_memory(walk.leaves))
         raise
-    walk.buffers.remembered.keep({leaf.stream.key for leaf in walk.leaves if leaf.stream is not None})
+    walk.buffers.remembered.keep({leaf.view.key for leaf in walk.leaves if isinstance(leaf.view, Stream)})
     return Captured(tree, tuple(walk.leaves), walk.held, walk.buffers if copy else None)
 
 
@@ -266,7 +265,7 @@ class _Capture:
     def _add_stream(self, stream: Stream, steps: Steps) -> int:
         number = self._streams.setdefault(stream.key, len(self.leaves))
         if number == len(self.leaves):
-            self.leaves.append(Leaf(memoryview(b""), is_array=True, is_private=True, steps=steps, stream=stream))
+            self.leaves.append(Leaf(stream, is_array=True, is_private=True, steps=steps))
         return number
 
     def _refuse_unstorable(self, value: Any, steps: Steps) -> None:
@@ -320,6 +319,10 @@ class _Capture:
 
 
 _SHORT: Final = SCALARS - {bytes}
+
+
+def _in_memory(leaves: Iterable[Leaf]) -> list[memoryview]:
+    return [leaf.view for leaf in leaves if not isinstance(leaf.view, Stream)]
 
 
 def _address(holder: Any) -> int | None:
