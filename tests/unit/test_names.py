@@ -65,6 +65,7 @@ def test_temporaries_are_known_by_what_they_would_have_become() -> None:
     for name in (names.MANIFEST, names.segment_name(1), names.table_name(2)):
         assert names.is_temporary(names.temporary_name(name))
         assert not names.is_temporary(name)
+    assert names.is_temporary(names.RESTORING)
     assert not names.is_temporary("notes.tmp")
     assert not names.is_temporary(".tmp")
 

@@ -79,7 +79,9 @@ def test_what_the_manifest_names_and_our_other_files_are_no_strays() -> None:
     assert find_strays(disk, "/", MANIFEST) == Strays()
 
 
-@pytest.mark.parametrize("name", ["MANIFEST.tmp", "log-0000000000000009.jks.tmp", "table-0000000000000009.jkt.tmp"])
+@pytest.mark.parametrize(
+    "name", ["MANIFEST.tmp", "restore.tmp", "log-0000000000000009.jks.tmp", "table-0000000000000009.jkt.tmp"]
+)
 def test_temporaries_of_ours_are_swept(name: str) -> None:
     """PITFALLS 27: a kill leaves them, and they are never read."""
     assert sort(name, b"half").sweep == [name]

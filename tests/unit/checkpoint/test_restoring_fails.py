@@ -116,6 +116,25 @@ def test_an_error_at_any_operation_is_told_and_leaves_nothing(
     assert refused > 30
 
 
+def test_an_interrupt_leaves_nothing_and_gives_the_lock_back(
+    handle: SavedStore, expected: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is read, and while what was restored is opened."""
+    disk = SimulatedDisk()
+
+    def interrupted(*_args: Any, **_options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for place in ("journalkit.checkpoint.reading.ChunkReader.pieces", "journalkit.checkpoint.saved_store.open_store"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                restore(handle, disk)
+        assert disk.status("/new") is None
+    with restore(handle, disk) as store:
+        assert dict(store) == expected
+
+
 def test_a_full_disk_is_told_as_that(handle: SavedStore) -> None:
     """And there is no more on it than before."""
     disk = SimulatedDisk(capacity_bytes=6000)
