@@ -238,7 +238,10 @@ def _create(objects: Objects, clock: Clock, candidate: Head) -> _Settled:
             # An earlier try may have done it: that this one didn't says nothing about it.
         try:
             looked = _look(objects, None, candidate if is_created else None)
-        except ArchiveUnavailableError as error:
+        except JournalError as error:
+            # Whatever looking fails with says nothing about what was asked for before.
+            if not (is_created or unknown is not None or isinstance(error, ArchiveUnavailableError)):
+                raise
             unknown = UnknownOutcomeError(f"{objects.where}: whether {key} was created can't be seen: {error}")
         else:
             if looked.head is not None and looked.head.number >= candidate.number:

@@ -12,6 +12,7 @@ from journalkit.errors import (
     ArchiveUnavailableError,
     ConflictError,
     CorruptionError,
+    StorageError,
     StoreFullError,
     UnknownOutcomeError,
     UnsupportedFormatError,
@@ -114,6 +115,32 @@ def test_what_was_refused_is_told_as_it_is(add_to: Any, make_entry: Any) -> None
     bucket.fail("create", 2, "full", times=None)
     with pytest.raises(UnknownOutcomeError):  # the first request may be on its way
         writer.publish(add_to(make_entry(1, 2)))
+
+
+@pytest.mark.parametrize("fault", ["unavailable", "refused"])
+def test_a_head_that_was_created_and_cant_be_seen_is_an_unknown_outcome(
+    fault: Any, add_to: Any, make_entry: Any
+) -> None:
+    """Whatever looking fails with: who took it for a failure would take back what is published."""
+    bucket = SimulatedBucket()
+    writer = begun(bucket)
+    bucket.fail("list", 1, fault, times=None)
+    with pytest.raises(UnknownOutcomeError, match="can't be seen"):
+        writer.publish(add_to(make_entry(1, 1)))
+    bucket.mend()
+    head = newest_head(bucket.handle())
+    assert head is not None
+    assert [known.place for known in head.checkpoints] == [(1, 1)]
+
+
+def test_what_was_refused_and_not_created_is_no_unknown_outcome(add_to: Any, make_entry: Any) -> None:
+    """Somebody else has the number, and who it is can't be seen."""
+    bucket = SimulatedBucket()
+    writer = begun(bucket)
+    begun(bucket, 2)
+    bucket.fail("list", 1, "refused")
+    with pytest.raises(StorageError):
+        writer.publish(add_to(make_entry(1, 1)))
 
 
 def test_a_head_that_is_not_listed_is_an_unknown_outcome(add_to: Any, make_entry: Any) -> None:
