@@ -13,6 +13,7 @@ from journalkit.cli import jsonform
 from journalkit.cli.terminal import count, shortened
 
 _WIDTH: Final = 60
+_LARGE: Final = (Mapping, list, tuple, bytearray, memoryview, Shard, SavedArray, SavedBytes, SavedFile, SavedStore)
 
 Leaf: TypeAlias = tuple[tuple[Any, ...], str, int | None]
 """Where something stands in a state, what it is, and how long it is if it is long."""
@@ -48,13 +49,16 @@ def _leaves(value: Any, steps: tuple[Any, ...]) -> Iterator[Leaf]:
         yield steps, "bytes", value.size_bytes
     elif hasattr(value, "dtype") and hasattr(value, "shape"):
         yield steps, f"{value.dtype} {tuple(value.shape)}", getattr(value, "nbytes", None)
+    elif isinstance(value, bytearray | memoryview):
+        yield steps, type(value).__name__, len(value)
+    elif isinstance(value, Mapping):
+        yield steps, "{}", None
     else:
         yield steps, shown(value), None
 
 
 def _is_large(value: Any) -> bool:
-    is_saved = isinstance(value, SavedArray | SavedBytes | SavedFile | SavedStore)
-    return is_saved or isinstance(value, Mapping | list | tuple) or hasattr(value, "dtype")
+    return isinstance(value, _LARGE) or hasattr(value, "dtype")
 
 
 def steps_shown(steps: tuple[Any, ...]) -> str:
