@@ -9,11 +9,14 @@ From below:
     saved_store                        or as a store, which `journalkit.recovery.restoring` writes
     retention pacing                   what to keep, when to save: pure
     sweeping needed                    what nobody needs, and its end
+    restoring                          an older one as the newest again
     saver finder                       the writer: save, publish, sweep; and what finds and checks
     sinks sink_files sink_sql          outputs that appear with a checkpoint
     lease preemption                   who runs the job, and for how long still
     keyed assembling merging           state of several workers, divided and put together
     rounds agreeing                    how they agree
+    contents differing watching        what differs between two; what is published, as it happens
+    looking                            the part of a handle that finds and compares
     checkpoints checkpoint background  what a program holds; made by open, on a handle
     worker                             what each of several holds; made by joining
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
@@ -54,6 +55,11 @@ class Checkpoint:
     def name(self) -> str:
         """The name that it was given; "" if none. One with a name stays until it is deleted."""
         return self._entry.name
+
+    @property
+    def restores(self) -> str:
+        """The id of the older checkpoint that it brings back, "" as a rule: `Checkpoints.restore`."""
+        return self._entry.restores
 
     @property
     def time(self) -> datetime:
@@ -165,7 +171,7 @@ class Checkpoint:
         return _Telling(self)
 
 
-class _Telling:
+class _Telling(AbstractContextManager[None]):
     """Damage of a checkpoint that was deleted meanwhile is no damage."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -178,6 +184,11 @@ class _Telling:
         mine = self._checkpoint
         if isinstance(error, CorruptionError) and not mine._is_there(mine._entry):
             raise CheckpointNotFoundError(f"checkpoint {mine.id} of {mine._where} was deleted: load another") from error
+
+
+def telling(checkpoint: Checkpoint) -> AbstractContextManager[None]:
+    """Return what tells of damage within it that the checkpoint was deleted meanwhile, if it was."""
+    return checkpoint._telling()
 
 
 def are_one(first: Checkpoint, second: Checkpoint) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.checkpoint import Checkpoint
-from journalkit.checkpoint.finder import CheckpointUsage, Finder
-from journalkit.checkpoint.handle import Handle
+from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.lease import Lease
+from journalkit.checkpoint.looking import Looking
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
 from journalkit.checkpoint.preemption import SIGNALS, Preemption
@@ -32,7 +32,7 @@ from journalkit.options import Duration, seconds
 WRITING: Final = "rw"
 
 
-class Checkpoints(Handle):
+class Checkpoints(Looking):
     """A job's checkpoints in a directory or in object storage. Made by `open_checkpoints`.
 
     Iterating yields them newest first; `len` is their number. Threads may share
@@ -56,13 +56,12 @@ class Checkpoints(Handle):
         opened_at: str,
     ) -> None:
         self.mode = mode
-        self._finder = finder
         self._saver = saver
         self._pace = pace
         self._lease = lease
         self._outputs = Outputs()
         self._preemption: Preemption | None = None
-        super().__init__(objects, clock, opened_at)
+        super().__init__(objects, clock, finder, opened_at)
 
     # -- saving ---------------------------------------------------------------------------------
 
@@ -185,6 +184,35 @@ class Checkpoints(Handle):
             saved = saver.copy(checkpoint.manifest, named, progress)
         return self._finder.made(saved.entry, saved.manifest)
 
+    def restore(self, which: Checkpoint | str, *, name: str | None = None) -> Checkpoint:
+        """Make an older checkpoint of this place the newest again, and return the new one, which says so: `restores`.
+
+        It shares every chunk with the other: nothing but a manifest is written. Offsets, metadata and metrics are
+        those of the other; its time is now. Restoring what was the newest before undoes it.
+
+        Load it then: a state in memory is still that of what was the newest before. What the outputs of the job
+        (`sinks`) had prepared goes with it, and is committed by who loads it; what they committed behind it stays.
+
+        Args:
+            which: By itself, or as `get` takes it.
+            name: One with a name stays until it is deleted. That of the other isn't taken.
+
+        Durability and errors as `save`, and:
+
+        Raises:
+            CheckpointNotFoundError: There is none, or it was deleted meanwhile. Nothing was published.
+            CorruptionError: Its manifest is damaged, or one of its packs isn't there. Nothing was published.
+
+        Complexity:
+            One request for each of its packs; none of them is read.
+        """
+        saver = self._require_writer()
+        named = said(None, None, None, name).name
+        with self._turn():
+            found = self._finder.own(which)
+            saved = saver.restore(found.manifest, named)
+        return self._finder.made(saved.entry, saved.manifest)
+
     def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:
         """Count steps and bytes of input that were done, and return whether to save now, by `when`.
 
@@ -252,25 +280,6 @@ class Checkpoints(Handle):
             self._outputs.recover(sinks, found[1].manifest.said.prepared if found is not None else {})
         return found
 
-    def get(self, which: str) -> Checkpoint:
-        """Return a checkpoint by its id ("3.17"), by its name (the newest of that name), or "latest".
-
-        Raises:
-            CheckpointNotFoundError: There is none.
-            ArchiveUnavailableError, StorageError, CorruptionError: It can't be told.
-
-        Complexity:
-            By id one request a level of pages; by name all pages.
-        """
-        return self._found().find(which)
-
-    def __iter__(self) -> Iterator[Checkpoint]:
-        """Yield all, newest first, as they are now; pages of a hundred are read as one gets there."""
-        return self._found().newest_first()
-
-    def __len__(self) -> int:
-        return self._found().count()
-
     # -- letting go -----------------------------------------------------------------------------
 
     def delete(self, *which: Checkpoint | str) -> None:
@@ -300,23 +309,11 @@ class Checkpoints(Handle):
             raise KeyTypeError(f"keep={keep!r} is no Keep")
         return self._require_saver().prune(keep, dry_run=dry_run)
 
-    def usage(self) -> list[CheckpointUsage]:
-        """Return what each checkpoint takes, newest first. Reads every manifest.
-
-        Raises:
-            CorruptionError, ArchiveUnavailableError, StorageError: A manifest can't be read.
-        """
-        return self._found().usage()
-
     def __repr__(self) -> str:
         closed = ", closed" if self._refusal is not None else ""
         return f"<Checkpoints at {self.where}, mode {self.mode!r}{closed}>"
 
     # -- within ---------------------------------------------------------------------------------
-
-    def _found(self) -> Finder:
-        self._require_open()
-        return self._finder
 
     def _let_go(self) -> None:
         if self._lease is not None:

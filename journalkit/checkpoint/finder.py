@@ -124,10 +124,15 @@ class Finder:
 
     def placed(self, which: Checkpoint | str) -> Place:
         """Return the epoch and save of a checkpoint that is asked for by itself, or as `find`; raises as that."""
+        found = self.own(which)
+        return found.epoch, found.save
+
+    def own(self, which: Checkpoint | str) -> Checkpoint:
+        """Return a checkpoint of this place that is asked for by itself, or as `find`; raises as that."""
         found = self.find(which.id if isinstance(which, Checkpoint) else which)
         if isinstance(which, Checkpoint) and not are_one(found, which):
             raise CheckpointNotFoundError(f"{which!r} is none of {self._objects.where}, which has another of that id")
-        return found.epoch, found.save
+        return found
 
     def newest_first(self) -> Iterator[Checkpoint]:
         """Yield all, as they are now; pages of a hundred are read as one gets there."""

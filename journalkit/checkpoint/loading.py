@@ -174,6 +174,14 @@ class Manifest:
             for pack, found in ranges.items()
         }
 
+    def trees(self) -> list[Any]:
+        """Return what each worker gave, by rank, with nodes for what is long, which isn't read. Raises as `load`."""
+        return [self._tree(part) for part in self._parts()]
+
+    def whole_tree(self) -> Any:
+        """Return what all workers gave, put together: nodes, and `Pieces` for divided arrays. Raises as `load`."""
+        return self._tree_for(ALONE, {})
+
     # -- within ---------------------------------------------------------------------------------
 
     def _parts(self) -> tuple[PartEntry, ...]:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from journalkit.checkpoint import sweeping
 from journalkit.checkpoint.board import NumberedBoard
 from journalkit.checkpoint.boards import open_board
 from journalkit.checkpoint.checkpoints import Checkpoints
@@ -203,7 +204,7 @@ def saver_on(
         keep=keep, trash_period_s=trash_period_s, options=options, is_writer=is_writer,
     )  # fmt: skip
     if is_writer:
-        saver.sweep_after_the_last()
+        sweeping.sweep_after_the_last(objects, heads.head)
     return saver
 
 

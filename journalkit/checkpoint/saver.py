@@ -28,6 +28,7 @@ from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.needed import Needed
 from journalkit.checkpoint.pack import Known, Progress
+from journalkit.checkpoint.restoring import restored
 from journalkit.checkpoint.retention import LEAVING_MAX, Keep
 from journalkit.checkpoint.said import Said
 from journalkit.checkpoint.saving import SaveOptions, Written, copy_checkpoint, write_checkpoint
@@ -36,6 +37,7 @@ from journalkit.checkpoint.tree import Captured
 from journalkit.clock import Clock
 from journalkit.errors import (
     CheckpointAbortedError,
+    CheckpointNotFoundError,
     CorruptionError,
     FencedError,
     JournalError,
@@ -127,20 +129,13 @@ class Saver:
             digest = self._options.digest or best_digest()
             return write_checkpoint(
                 self._objects,
-                job=self._heads.head.job,
-                epoch=place[0],
-                save=place[1],
-                captured=captured,
-                time_us=self._clock.wall_us(),
-                offsets=said.offsets,
-                metadata=said.metadata,
-                metrics=said.metrics,
-                name=said.name,
+                job=self._heads.head.job, epoch=place[0], save=place[1],
+                captured=captured, time_us=self._clock.wall_us(),
+                offsets=said.offsets, metadata=said.metadata, metrics=said.metrics, name=said.name,
                 prepared=said.prepared,
                 known=Known.of([base.said] if base is not None else [], digest),
-                options=self._options,
-                progress=progress,
-            )
+                options=self._options, progress=progress,
+            )  # fmt: skip
 
         return self._published(write)
 
@@ -149,18 +144,25 @@ class Saver:
 
         def write(place: Place, base: Manifest | None) -> Written:
             return copy_checkpoint(
-                source,
-                self._objects,
-                job=self._heads.head.job,
-                epoch=place[0],
-                save=place[1],
-                name=name,
+                source, self._objects, job=self._heads.head.job, epoch=place[0], save=place[1], name=name,
                 known=Known.of([base.said] if base is not None else [], source.said.digest),
-                options=self._options,
-                progress=progress,
-            )
+                options=self._options, progress=progress,
+            )  # fmt: skip
 
         return self._published(write)
+
+    def restore(self, source: Manifest, name: str) -> Saved:
+        """Publish a checkpoint of this place once more, as the newest. Raises as `Checkpoints.restore`."""
+
+        def write(place: Place, _base: Manifest | None) -> Written:
+            return restored(self._objects, source, place, name=name, time_us=self._clock.wall_us())
+
+        self._manifests.check_packs(source)
+        try:
+            return self._published(write)
+        except _BaseGoneError:
+            reason = f"{self._objects.where}: it was deleted meanwhile, and nothing was restored: restore another one"
+            raise CheckpointNotFoundError(reason) from None
 
     def save_together(self, write: Write, number: int) -> Saved:
         """Publish what several workers have written as a save of that number, by `write`, which is called once.
@@ -248,13 +250,6 @@ class Saver:
                 found = {status.key: status for status in (*by_these.objects, *orphans.objects)}
                 return sweeping.Garbage(tuple(found.values()))
 
-    def sweep_after_the_last(self) -> None:
-        """Delete what killed saves of earlier epochs left. What can't be, is by a later prune."""
-        try:
-            sweeping.delete(self._objects, sweeping.after_the_last(self._objects, self._heads.head))
-        except JournalError as error:
-            _log.warning("%s: what a killed save left was not deleted: %s", self._objects.where, error)
-
     # -- within ---------------------------------------------------------------------------------
 
     def _base(self) -> tuple[CheckpointEntry, Manifest] | None:
@@ -297,8 +292,9 @@ class Saver:
             written = write(place, base[1] if base is not None else None)
             said = written.manifest
             entry = CheckpointEntry(
-                *place, said.time_us, written.manifest_bytes, written.manifest_digest, said.name, dict(said.metrics)
-            )
+                *place, said.time_us, written.manifest_bytes, written.manifest_digest, said.name, dict(said.metrics),
+                said.restores,
+            )  # fmt: skip
             manifest = Manifest(self._objects, written.manifest_key, said)
             # Before it is published: one whose outcome stays unknown may be there from some later moment on.
             self._manifests.learn(entry, manifest)

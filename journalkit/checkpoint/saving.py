@@ -162,7 +162,7 @@ def copy_checkpoint(
     are_arrays = [listed.chunk_bytes == ARRAY_CHUNK_BYTES for listed in lists]
     total = sum(listed.length for listed in lists)
     # Outputs belong to the job that made them.
-    said = replace(source.said, job=job, epoch=epoch, save=save, part=0, name=name, prepared={})
+    said = replace(source.said, job=job, epoch=epoch, save=save, part=0, name=name, prepared={}, restores="")
     return _written(objects, writer, writer.parts_of(cut, are_arrays, total), said, total)
 
 

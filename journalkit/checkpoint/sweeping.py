@@ -22,6 +22,7 @@ No clock decides about anything but how long the trash waits.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from typing import Final, TypeAlias
 from journalkit.checkpoint import catalogue
 from journalkit.checkpoint.heads import HeadWriter
 from journalkit.clock import Clock
-from journalkit.errors import CorruptionError
+from journalkit.errors import CorruptionError, JournalError
 from journalkit.format import names
 from journalkit.format.head import NUMBER_MAX, CheckpointEntry, Head, TrashEntry
 from journalkit.objects.interface import PAGE_MAX, Objects, ObjectStatus, ReadableObjects
@@ -40,6 +41,8 @@ Needs: TypeAlias = Callable[[CheckpointEntry], Collection[str]]
 """The keys of the packs that a checkpoint needs. Raises CorruptionError if its manifest doesn't say."""
 
 _DELETED_AT_ONCE: Final = 1000
+
+_log = logging.getLogger("journalkit.checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,14 @@ def orphans(
     prefixes = (names.PACKS, names.MANIFESTS, names.PAGES, names.RUNS, names.ROUNDS)
     listed = chain.from_iterable(_listed(objects, prefix) for prefix in prefixes)
     return Garbage(tuple(status for status in listed if is_nobodys(status.key)))
+
+
+def sweep_after_the_last(objects: Objects, head: Head) -> None:
+    """Delete what killed saves of earlier epochs left. What can't be, is by a later prune."""
+    try:
+        delete(objects, after_the_last(objects, head))
+    except JournalError as error:
+        _log.warning("%s: what a killed save left was not deleted: %s", objects.where, error)
 
 
 def after_the_last(objects: ReadableObjects, head: Head) -> Garbage:

@@ -17,7 +17,15 @@ from typing import Any, Final
 
 from journalkit.format.checksum import checksum
 from journalkit.format.envelope import Bounds, Envelope, names_of, plain_of
-from journalkit.format.head import DIGEST_BYTES, METRICS_MAX, NAME_CHARACTERS_MAX, NONCE_BYTES, NUMBER_MAX
+from journalkit.format.head import (
+    DIGEST_BYTES,
+    METRICS_MAX,
+    NAME_CHARACTERS_MAX,
+    NONCE_BYTES,
+    NUMBER_MAX,
+    OPTIONAL,
+    check_restores,
+)
 from journalkit.format.layout import Field, Layout
 from journalkit.format.malformed import MalformedError
 from journalkit.format.nodes import SIZE_MAX
@@ -50,6 +58,8 @@ ALIGNMENT: Final = 64
 _CRC_BYTES: Final = 4
 CHECK_BYTES: Final = 4
 _RUN: Final = 3
+_OPTIONAL: Final = ("parts", OPTIONAL)
+"""Fields that are only there if they say something."""
 _EXPANSION_BITS: Final = 16
 """Zstandard says 128 KiB of one byte in four: nothing that it writes expands by more."""
 _BOUNDS: Final = Bounds(
@@ -119,7 +129,8 @@ class CheckpointManifest:
 
     Of several workers each has a tree in `parts`, by rank, and `tree` is empty.
     `time_us` is a label. `offsets` and `metadata` are the application's,
-    `prepared` the handles of its sinks, by their names.
+    `prepared` the handles of its sinks, by their names. `restores` is the id of
+    the checkpoint that it brings back, "" as a rule.
     """
 
     job: bytes
@@ -137,6 +148,7 @@ class CheckpointManifest:
     name: str = ""
     prepared: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[PartEntry, ...] = ()
+    restores: str = ""
 
 
 def encode_manifest(manifest: CheckpointManifest) -> bytes:
@@ -153,8 +165,9 @@ def encode_manifest(manifest: CheckpointManifest) -> bytes:
     for name in ("offsets", "metrics", "prepared"):
         plain[name] = dict(plain[name])
     plain["parts"] = [list(plain_of(each).values()) for each in manifest.parts]
-    if not manifest.parts:
-        del plain["parts"]
+    for name in _OPTIONAL:
+        if not plain[name]:
+            del plain[name]
     data = _MANIFEST.seal_plain(plain)
     if len(data) > MANIFEST_BYTES_MAX:
         raise MalformedError(f"a manifest of {len(data)} bytes is too large")
@@ -197,6 +210,7 @@ def check_manifest(manifest: CheckpointManifest) -> None:
     _check_parts(manifest)
     if len(manifest.name) > NAME_CHARACTERS_MAX:
         raise MalformedError("the name is too long")
+    check_restores(manifest.restores)
     if type(manifest.offsets) is not dict:
         raise MalformedError("the offsets are no map")
     if type(manifest.prepared) is not dict or any(type(name) is not str for name in manifest.prepared):
@@ -299,7 +313,7 @@ def _chunks_as_plain(chunks: ChunkList) -> dict[str, Any]:
 
 
 def _from_plain(plain: object) -> CheckpointManifest:
-    if type(plain) is not dict or {*plain, "parts"} != set(names_of(CheckpointManifest)):
+    if type(plain) is not dict or {*plain, *_OPTIONAL} != set(names_of(CheckpointManifest)):
         raise MalformedError("the fields of a manifest aren't there, or others are")
     parts = []
     for each in _list_of(plain.get("parts", []), "parts"):

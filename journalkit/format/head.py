@@ -10,6 +10,7 @@ What they are for, and who may write the next one, is decided in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -36,7 +37,10 @@ PAGED_MAX: Final = 1000
 LEVEL_MAX: Final = 8
 NAME_CHARACTERS_MAX: Final = 200
 METRICS_MAX: Final = 64
+OPTIONAL: Final = "restores"
+"""Only there if it says something: what was written before there was such a thing is read as it was."""
 _SIZE_MAX: Final = (1 << 62) - 1
+_ID: Final = re.compile(r"[1-9]\d{0,9}\.[1-9]\d{0,9}", re.ASCII)
 
 WRITERS: Final = ("several", "one")
 
@@ -46,6 +50,7 @@ class CheckpointEntry:
     """One checkpoint: which save of which epoch, and how its manifest is known again.
 
     `time_us` is a label. A named checkpoint stays until it is deleted by name.
+    `restores` is the id of the one that it brings back ("3.17"), "" as a rule.
     """
 
     epoch: int
@@ -55,6 +60,7 @@ class CheckpointEntry:
     manifest_digest: bytes
     name: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    restores: str = ""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -239,6 +245,13 @@ def check_entry(entry: CheckpointEntry) -> None:
         raise MalformedError("a checkpoint's metrics are no mapping of some names")
     if any(type(name) is not str or type(value) is not float for name, value in entry.metrics.items()):
         raise MalformedError("a metric is no float by name")
+    check_restores(entry.restores)
+
+
+def check_restores(text: str) -> None:
+    """Raise MalformedError unless what a checkpoint restores is one by its id, or nothing."""
+    if text and not _ID.fullmatch(text):
+        raise MalformedError(f"it restores {text!r:.50}")
 
 
 def _decoded(data: bytes, envelope: Envelope, kind: str, shape: Any) -> Any:
@@ -256,11 +269,14 @@ def _as_plain(part: _Part) -> dict[str, Any]:
             plain[name] = _as_plain(value)
         elif name == "metrics":
             plain[name] = dict(value)
+    if plain.get(OPTIONAL) == "":
+        del plain[OPTIONAL]
     return plain
 
 
 def _from_plain(plain: object, shape: Any) -> Any:
-    if type(plain) is not dict or set(plain) != {*names_of(shape)}:
+    names = {*names_of(shape)}
+    if type(plain) is not dict or {*plain, *names & {OPTIONAL}} != names:
         raise MalformedError(f"the fields of a {shape.__name__} aren't there, or others are")
     values = dict(plain)
     for name, inner in _PARTS[shape].items():

@@ -45,6 +45,15 @@ def test_what_is_encoded_comes_back() -> None:
     assert decode_manifest(encode_manifest(other)) == other
 
 
+def test_what_it_restores_is_written_only_where_it_restores_one() -> None:
+    """And is the id of a checkpoint."""
+    assert b"restores" not in encode_manifest(MANIFEST)
+    restoring = replace(MANIFEST, restores="3.1")
+    assert decode_manifest(encode_manifest(restoring)) == restoring
+    with pytest.raises(MalformedError, match="restores"):
+        encode_manifest(replace(MANIFEST, restores="3"))
+
+
 def test_a_list_of_chunks_knows_their_lengths() -> None:
     """Of fixed ones the last is what is left."""
     assert (len(FIXED), list(FIXED.lengths())) == (3, [1000, 1000, 500])

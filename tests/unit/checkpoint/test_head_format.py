@@ -51,6 +51,25 @@ def test_what_is_encoded_comes_back() -> None:
     assert decode_page(encode_page(above)) == above
 
 
+def test_what_a_checkpoint_restores_is_written_only_where_it_restores_one() -> None:
+    """So that a place without such checkpoints is what it was before there were any."""
+    assert b"restores" not in encode_head(HEAD) + encode_page(PAGE)
+    restoring = replace(ENTRY, save=10, restores="1.2")
+    head = replace(HEAD, checkpoints=(restoring,), trash=(TrashEntry(replace(restoring, save=1), 8),))
+    assert decode_head(encode_head(head)) == head
+    page = replace(PAGE, checkpoints=(restoring,))
+    assert decode_page(encode_page(page)) == page
+
+
+@pytest.mark.parametrize("restores", ["0.1", "1", "1.2.3", "latest", "1.99999999999", 5, None])
+def test_what_restores_no_checkpoint_is_no_head(restores: Any) -> None:
+    """An id, or it isn't there."""
+    plain = CborCodec().decode(encode_head(HEAD)[HEADER_BYTES:])
+    plain["checkpoints"][0]["restores"] = restores
+    with pytest.raises(MalformedError, match="restores"):
+        decode_head(sealed(plain))
+
+
 def test_ancestors_are_known_by_number() -> None:
     """The latest first; what is forgotten, or still to come, is None."""
     assert [HEAD.nonce_of(number) for number in (70, 69, 6, 5, 71)] == [
