@@ -1,26 +1,36 @@
-"""`journalkit checkpoints`: a job's checkpoints, looked at, checked and thinned out, without the job's own classes."""
+"""`journalkit checkpoints`: a job's checkpoints, looked at, checked and thinned out, without the job's own classes.
+
+What takes more to say has a module of its own: `checkpoint_diff`, `checkpoint_restore`, `checkpoint_watch`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from journalkit.checkpoint.checkpoint import Checkpoint, id_of
-from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.open import open_checkpoints
 from journalkit.checkpoint.retention import Best, Keep
-from journalkit.checkpoint.said import LATEST, said
-from journalkit.cli import codes, jsonform
-from journalkit.cli.arguments import Commands, Parser, WrongUsageError, add_command, positive
+from journalkit.cli import checkpoint_diff, checkpoint_restore, checkpoint_watch, codes, jsonform
+from journalkit.cli.arguments import Commands, Parser, WrongUsageError, positive
+from journalkit.cli.checkpoint_words import (
+    add_action,
+    add_which,
+    by_head,
+    check_name,
+    duration,
+    opened,
+    seconds_of,
+    summary,
+    time_of,
+)
 from journalkit.cli.page import Cell, Fields, Grid, Remarks, Toned, show
 from journalkit.cli.states import leaves_of, shown, steps_shown
 from journalkit.cli.terminal import count, progress, say_json, size, tell
 from journalkit.errors import CheckpointNotFoundError, UsageError
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 _EVERY: Final = re.compile(r"([^=]+)=([^=]+)")
 _BEST: Final = re.compile(r"([^=]+?)(?::(min|max))?=(\d+)")
 _TREE_LINES_MAX: Final = 40
@@ -30,7 +40,7 @@ def add_parser(commands: Commands) -> None:
     """Register the command and what it can be asked for."""
     parser = commands.add_parser(
         "checkpoints",
-        help="look at a job's checkpoints, check them, thin them out",
+        help="look at a job's checkpoints, check, compare, restore and thin them out",
         description="A job's checkpoints, in a directory or in object storage.",
         epilog="`journalkit checkpoints ACTION --help` tells more; each action takes --json.\n\n"
         "example:\n  journalkit checkpoints list job",
@@ -38,30 +48,30 @@ def add_parser(commands: Commands) -> None:
         allow_abbrev=False,
     )
     actions: Commands = parser.add_subparsers(metavar="ACTION", dest="action", required=True, parser_class=Parser)
-    _add(
+    add_action(
         actions, "list", "list the checkpoints, newest first", run=_list,
         example="journalkit checkpoints list job\njournalkit checkpoints list s3://bucket/job --limit 20 --json",
     ).add_argument("--limit", type=positive, metavar="N", help="only the newest N")  # fmt: skip
-    _add_which(
-        _add(
+    add_which(
+        add_action(
             actions, "show", "show one checkpoint: offsets, metadata, what its state is made of", run=_show,
             example="journalkit checkpoints show job\njournalkit checkpoints show job 3.17",
         )
     )  # fmt: skip
-    verify = _add(
+    verify = add_action(
         actions, "verify", "read every byte of a checkpoint and say whether it is sound", run=_verify,
         text="Exit code 0: sound. 2: damaged.",
         example="journalkit checkpoints verify job\njournalkit checkpoints verify job --all",
     )  # fmt: skip
-    _add_which(verify)
+    add_which(verify)
     verify.add_argument("--all", action="store_true", help="all of them")
-    delete = _add(
+    delete = add_action(
         actions, "delete", "delete checkpoints; their bytes go after the trash period", run=_delete,
         text="Beside the job, which isn't stopped by it.",
         example="journalkit checkpoints delete job 3.17 before-upgrade",
     )  # fmt: skip
     delete.add_argument("which", metavar="WHICH", nargs="+", help="ids (3.17) or names")
-    prune = _add(
+    prune = add_action(
         actions, "prune", "let go what needn't stay, and delete what nobody needs", run=_prune,
         text="A checkpoint stays if any of the rules wants it; without a rule all stay, and only what was deleted "
         "before and what killed saves have left goes. The newest stays, and so does one with a name.",
@@ -79,10 +89,10 @@ def add_parser(commands: Commands) -> None:
     prune.add_argument("--dry-run", action="store_true", help="tell what would be done, and change nothing")
     for action in (delete, prune):
         action.add_argument(
-            "--trash-period", type=_duration, default=3600.0, metavar="TIME",
+            "--trash-period", type=duration, default=3600.0, metavar="TIME",
             help="how long the bytes of deleted checkpoints stay (default: 1h)",
         )  # fmt: skip
-    copy = _add(
+    copy = add_action(
         actions, "copy", "copy a checkpoint to another place, as its latest one", run=_copy,
         text="Each byte is checked on its way, and what the other place has already isn't written again. The other "
         "place is taken over: a job that runs there can publish nothing any more.",
@@ -90,44 +100,40 @@ def add_parser(commands: Commands) -> None:
         "journalkit checkpoints copy job /backup/job 3.17 --name before-upgrade",
     )  # fmt: skip
     copy.add_argument("to", metavar="TO", help="a directory, or s3://, gs://, az://; made if there is none")
-    _add_which(copy)
+    add_which(copy)
     copy.add_argument("--name", help="its name there; that of the original if it isn't given")
-    _add(
+    add_action(
         actions, "du", "tell what each checkpoint takes, and what it shares", run=_du,
         example="journalkit checkpoints du job",
     )  # fmt: skip
-
-
-def _add(actions: Commands, name: str, does: str, *, run: Any, example: str, text: str = "") -> Parser:
-    parser = add_command(actions, name, does, run=run, example=example, text=text)
-    parser.add_argument("url", metavar="URL", help="a directory, or s3://, gs://, az://")
-    return parser
-
-
-def _add_which(parser: Parser) -> None:
-    parser.add_argument(
-        "which", metavar="WHICH", nargs="?", default=LATEST, help="an id (3.17), a name, or latest (the default)"
-    )
+    for command in (checkpoint_diff, checkpoint_restore, checkpoint_watch):
+        command.add_parser(actions)
 
 
 # -- actions ---------------------------------------------------------------------------------------
 
 
 def _list(args: argparse.Namespace) -> int:
-    with _opened(args) as checkpoints:
+    with opened(args) as checkpoints:
         found: list[Checkpoint] = []
         for checkpoint in checkpoints:
             if args.limit is not None and len(found) == args.limit:
                 break
             found.append(checkpoint)
         if args.json:
-            say_json([_summary(checkpoint) for checkpoint in found])
+            say_json([summary(checkpoint) for checkpoint in found])
             return codes.DONE
         metrics = sorted({name for checkpoint in found for name in checkpoint.metrics})
+        # A column by itself only where there is something to tell.
+        extra = ["restores"] if any(each.restores for each in found) else []
         rows = [
-            (each.id, _time(each), each.name, *(_metric(each.metrics, name) for name in metrics)) for each in found
+            (
+                *(each.id, time_of(each), each.name, *(each.restores for _ in extra)),
+                *(_metric(each.metrics, name) for name in metrics),
+            )
+            for each in found
         ]
-        show([Grid("", ("id", "saved", "name", *metrics), rows, frozenset(metrics))])
+        show([Grid("", ("id", "saved", "name", *extra, *metrics), rows, frozenset(metrics))])
         more = len(checkpoints) - len(found)
         if more > 0:
             tell(f"{count(more)} more")
@@ -137,7 +143,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with _opened(args) as checkpoints:
+    with opened(args) as checkpoints:
         checkpoint = checkpoints.get(args.which)
         leaves = list(leaves_of(checkpoint))
         if args.json:
@@ -151,12 +157,13 @@ def _show(args: argparse.Namespace) -> int:
                 "workers": checkpoint.workers,
                 "state": parts,
             }
-            say_json(_summary(checkpoint) | told)
+            say_json(summary(checkpoint) | told)
             return codes.DONE
         fields: list[tuple[str, Cell]] = [
             ("checkpoint", checkpoint.id),
-            ("saved", _time(checkpoint)),
+            ("saved", time_of(checkpoint)),
             ("name", checkpoint.name or Toned("none", "quiet")),
+            *([("restores", checkpoint.restores)] if checkpoint.restores else []),
             ("metadata", shown(checkpoint.metadata)),
             ("long values", size(checkpoint.size_bytes)),
             ("workers", count(checkpoint.workers)),
@@ -174,8 +181,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    with _opened(args) as checkpoints:
-        asked = list(checkpoints) if args.all else [_by_head(checkpoints, args.which)]
+    with opened(args) as checkpoints:
+        asked = list(checkpoints) if args.all else [by_head(checkpoints, args.which)]
         found = []
         for checkpoint in asked:
             try:
@@ -193,7 +200,7 @@ def _verify(args: argparse.Namespace) -> int:
             ])  # fmt: skip
         else:
             rows = [
-                (checkpoint.id, Toned("damaged", "bad") if errors else Toned("sound", "good"), _time(checkpoint))
+                (checkpoint.id, Toned("damaged", "bad") if errors else Toned("sound", "good"), time_of(checkpoint))
                 for checkpoint, errors in found
             ]
             lines = [Toned(f"{checkpoint.id}: {error}", "bad") for checkpoint, errors in found for error in errors]
@@ -205,19 +212,19 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    with _opened(args, mode="maintain") as checkpoints:
+    with opened(args, mode="maintain") as checkpoints:
         found = [checkpoints.get(which) for which in args.which]
         checkpoints.delete(*found)
     if args.json:
         say_json({"deleted": [checkpoint.id for checkpoint in found]})
     else:
-        show([Remarks([f"deleted {checkpoint.id}, saved {_time(checkpoint)}" for checkpoint in found])])
+        show([Remarks([f"deleted {checkpoint.id}, saved {time_of(checkpoint)}" for checkpoint in found])])
     return codes.DONE
 
 
 def _prune(args: argparse.Namespace) -> int:
     keep = _keep(args)
-    with _opened(args, mode="maintain") as checkpoints, progress(f"pruning {args.url}"):
+    with opened(args, mode="maintain") as checkpoints, progress(f"pruning {args.url}"):
         pruned = checkpoints.prune(keep, dry_run=args.dry_run)
     if args.json:
         say_json({
@@ -242,19 +249,15 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _copy(args: argparse.Namespace) -> int:
-    if args.name is not None:
-        try:
-            said(None, None, None, args.name)  # before the other place is taken over
-        except UsageError as error:
-            raise WrongUsageError(str(error)) from None
-    with _opened(args) as source:
+    check_name(args.name)
+    with opened(args) as source:
         checkpoint = source.get(args.which)
         total = checkpoint.size_bytes
         try:
             target = open_checkpoints(args.to)
         except UsageError as error:
             raise WrongUsageError(str(error)) from None
-        with target, progress(f"copying {checkpoint.id}", total or None) as advance:
+        with target, progress(f"copying {checkpoint.id}", total or None, is_bytes=True) as advance:
             done = 0
 
             def told(done_bytes: int, _total: int) -> None:
@@ -271,7 +274,7 @@ def _copy(args: argparse.Namespace) -> int:
 
 
 def _du(args: argparse.Namespace) -> int:
-    with _opened(args) as checkpoints:
+    with opened(args) as checkpoints:
         usage = checkpoints.usage()
     if args.json:
         say_json([
@@ -286,34 +289,6 @@ def _du(args: argparse.Namespace) -> int:
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _opened(args: argparse.Namespace, *, mode: Literal["r", "maintain"] = "r") -> Checkpoints:
-    try:
-        return open_checkpoints(args.url, mode=mode, trash_period=getattr(args, "trash_period", 3600.0))
-    except UsageError as error:
-        raise WrongUsageError(str(error)) from None
-
-
-def _by_head(checkpoints: Checkpoints, which: str) -> Checkpoint:
-    """Return a checkpoint as the head names it: `latest` may pass over the one that is to be looked at."""
-    if which == LATEST:
-        for checkpoint in checkpoints:
-            return checkpoint
-    return checkpoints.get(which)
-
-
-def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "id": checkpoint.id,
-        "saved": checkpoint.time.isoformat(),
-        "name": checkpoint.name,
-        "metrics": {name: jsonform.to_json(value) for name, value in checkpoint.metrics.items()},
-    }
-
-
-def _time(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.time:%Y-%m-%d %H:%M:%S}Z"
-
-
 def _metric(metrics: Mapping[str, float], name: str) -> str:
     return f"{metrics[name]:g}" if name in metrics else ""
 
@@ -325,7 +300,7 @@ def _keep(args: argparse.Namespace) -> Keep | None:
         match = _EVERY.fullmatch(text)
         if match is None:
             raise WrongUsageError(f"--every {text!r} is no INTERVAL=TIME, such as 1h=1d")
-        every[_seconds(match[1])] = _seconds(match[2])
+        every[seconds_of(match[1])] = seconds_of(match[2])
     best = []
     for text in args.best:
         match = _BEST.fullmatch(text)
@@ -338,18 +313,3 @@ def _keep(args: argparse.Namespace) -> Keep | None:
         return Keep(last=args.last or 1, every=every, best=best)
     except UsageError as error:
         raise WrongUsageError(str(error)) from None
-
-
-def _seconds(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise WrongUsageError(f"{text!r} is no time: a number with s, m, h, d or w behind it, such as 90s or 1d")
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def _duration(text: str) -> float:
-    """Return seconds, as argparse's `type`."""
-    try:
-        return _seconds(text)
-    except WrongUsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

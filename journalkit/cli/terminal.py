@@ -109,11 +109,12 @@ def time_json(time_us: int) -> str | int:
 
 
 @contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int | None = None, *, is_bytes: bool = False) -> Iterator[Callable[[int], None]]:
     """Show on a terminal how far something slow is; hand out the function that is told of each step.
 
-    A spinner where no total is known. On standard error, gone when it ends,
-    and nothing at all where nobody looks.
+    A spinner where no total is known; of bytes, how many a second too, and how
+    long it will take. On standard error, gone when it ends, and nothing at all
+    where nobody looks.
     """
     if not is_terminal(sys.stderr):
         yield _advance_unseen
@@ -127,11 +128,15 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
     columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     if total is not None:
         columns += [BarColumn(), TaskProgressColumn()]
+    if is_bytes:
+        columns += [TransferSpeedColumn(), TimeRemainingColumn()]
     columns.append(TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(visible(label), total=total)

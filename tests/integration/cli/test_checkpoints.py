@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def test_the_list_is_newest_first_with_names_and_metrics(run: Callable[..., Ran]
     told = run("checkpoints", "list", job, "--json").json
     assert [each["id"] for each in told] == ["1.3", "1.2", "1.1"]
     assert told[2] == {
-        "id": "1.1", "saved": "2026-01-01T01:00:00+00:00", "name": "before the change", "metrics": {"loss": 1.0},
+        "id": "1.1", "saved": "2026-01-01T01:00:00+00:00", "name": "before the change", "restores": None,
+        "metrics": {"loss": 1.0},
     }  # fmt: skip
 
 
@@ -69,6 +71,16 @@ def test_one_is_shown_with_what_its_state_is_made_of(run: Callable[..., Ran], jo
         "checkpoint 1.3", "name none", "orders/0 30", "loss 0.333333", "step 3", "model w bytes 97.7 KiB",
         'seen ["a", "b"]', "log 0 bytes 97.7 KiB", "log 1 5", 'metadata {"git": "abc"}',
     ):  # fmt: skip
+        assert wanted.split() in lines, said.out
+
+
+def test_buffers_and_empty_maps_are_shown_as_what_they_are(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """Short ones too, and in a list."""
+    with open_checkpoints(tmp_path) as checkpoints:
+        checkpoints.save({"b": bytearray(b"xy"), "none": OrderedDict(), "l": [bytearray(b"z"), memoryview(b"abc")]})
+    said = run("checkpoints", "show", tmp_path)
+    lines = [line.split() for line in said.out.splitlines()]
+    for wanted in ("b bytearray 2 B", "none {}", "l 0 bytearray 1 B", "l 1 memoryview 3 B"):
         assert wanted.split() in lines, said.out
 
 
