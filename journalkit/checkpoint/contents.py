@@ -129,7 +129,7 @@ def _are_cut_alike(one: ChunkList, other: ChunkList) -> bool:
 def _differing(before: ChunkList, after: ChunkList) -> int:
     """Return how many bytes lie in chunks that are others: where they stand, or of what was cut by content anywhere."""
     mine, others = _digests(before), _digests(after)
-    if before.chunk_bytes and after.chunk_bytes:
+    if before.chunk_bytes and before.chunk_bytes == after.chunk_bytes:
         pairs = itertools.zip_longest(others, mine[: len(others)])
         return sum(length for length, (new, old) in zip(after.lengths(), pairs, strict=True) if new != old)
     known = set(mine)

@@ -22,7 +22,7 @@ from journalkit.checkpoint.catalogue import Place
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.heads import newest_head
 from journalkit.clock import Clock
-from journalkit.errors import ArchiveUnavailableError
+from journalkit.errors import ArchiveUnavailableError, CorruptionError
 from journalkit.format.head import CheckpointEntry, Head
 from journalkit.objects.interface import ReadableObjects
 
@@ -30,6 +30,8 @@ PAUSE_MAX_S: Final = 60.0
 """How long the pauses get at most while the place can't be reached, unless the interval is longer."""
 INTERVAL_MAX_S: Final = 86400.0
 _DOUBLINGS_MAX: Final = 30
+_LOOKS_MAX: Final = 100
+"""Who is always too late for a page is too slow for this place just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,7 @@ class Watch:
         head = newest_head(self._objects, self._head)
         if head is None or head is self._head:
             return []
-        entries = catalogue.newest_first(self._objects, head)
-        there = {entry.place: entry for entry in takewhile(lambda entry: entry.place > self._last, entries)}
+        head, there = self._there(head)
         gone = {trashed.checkpoint.place for trashed in head.trash if trashed.checkpoint.place > self._last}
         found = list(self._told(there, gone, head.epoch))
         self._head, self.epoch = head, max(self.epoch, head.epoch)
@@ -97,6 +98,22 @@ class Watch:
         return found
 
     # -- within ---------------------------------------------------------------------------------
+
+    def _there(self, head: Head) -> tuple[Head, dict[Place, CheckpointEntry]]:
+        """Return the checkpoints behind the last that was seen, and the head that has them."""
+        for _ in range(_LOOKS_MAX):
+            entries = catalogue.newest_first(self._objects, head)
+            try:
+                return head, {
+                    entry.place: entry for entry in takewhile(lambda entry: entry.place > self._last, entries)
+                }
+            except CorruptionError:
+                # A page that was swept since the head was read is no damage: a newer head says what is there instead.
+                newest = newest_head(self._objects, head)
+                if newest is None or newest is head:
+                    raise
+                head = newest
+        raise ArchiveUnavailableError(f"{self._objects.where}: its pages are swept before they are read, each time")
 
     def _told(self, there: dict[Place, CheckpointEntry], gone: set[Place], newest_epoch: int) -> Iterator[Notice]:
         """Yield what happened, in order."""

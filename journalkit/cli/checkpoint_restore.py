@@ -69,7 +69,8 @@ def _is_confirmed(args: argparse.Namespace, found: Checkpoint, newest: Checkpoin
     Raises:
         WrongUsageError: There is none to ask on.
     """
-    if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
+    # Python has no standard input at all where whoever started it has closed it.
+    if any(stream is None or not is_terminal(stream) for stream in (sys.stdin, sys.stderr)):
         raise WrongUsageError(
             f"a job that runs at {args.url} can publish nothing any more once a checkpoint is restored: say --yes"
         )

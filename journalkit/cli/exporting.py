@@ -76,6 +76,8 @@ def check_target(fs: ReadableFileSystem, directory: str, source: str) -> str:
     Raises:
         UsageError: It is none.
     """
+    if not directory:
+        raise UsageError("an empty name is no directory: name one that isn't there yet")
     target = os.path.realpath(directory)
     if os.path.isdir(source) and os.path.commonpath([os.path.realpath(source), target]) == os.path.realpath(source):
         raise UsageError(f"{directory} is inside {source}, which is only read; name another directory")

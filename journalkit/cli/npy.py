@@ -1,7 +1,6 @@
 """The head of a file of NumPy's own format, so that an array's bytes can follow it piece by piece.
 
-NumPy writes one only together with a whole array, or without names that take
-more than Latin-1.
+NumPy writes one only together with a whole array.
 """
 
 from __future__ import annotations
@@ -30,14 +29,9 @@ def npy_header(node: ArrayNode) -> bytes | None:
         return None
     descr: Any = import_module("numpy.lib.format").dtype_to_descr(dtype)
     text = repr({"descr": descr, "fortran_order": node.by_columns, "shape": node.shape})
-    for version, count, encoding in ((1, 2, "latin-1"), (3, 4, "utf-8")):
-        try:
-            said = text.encode(encoding)
-        except UnicodeEncodeError:
-            continue
-        begin_bytes = len(_MAGIC) + 2 + count
-        padding = -(begin_bytes + len(said) + 1) % _ALIGNMENT
-        length = len(said) + padding + 1
-        if count > 2 or length <= _SHORT_MAX:
-            return _MAGIC + bytes((version, 0)) + length.to_bytes(count, "little") + said + b" " * padding + b"\n"
-    return None
+    # Version 3 is for names beyond ASCII and for long descriptions, and takes a NumPy of 2019.
+    version, count = (1, 2) if text.isascii() and len(text) < _SHORT_MAX - _ALIGNMENT else (3, 4)
+    said = text.encode("utf-8")
+    padding = -(len(_MAGIC) + 2 + count + len(said) + 1) % _ALIGNMENT
+    length = len(said) + padding + 1
+    return _MAGIC + bytes((version, 0)) + length.to_bytes(count, "little") + said + b" " * padding + b"\n"

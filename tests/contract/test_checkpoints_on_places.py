@@ -235,6 +235,23 @@ def threads_take_over_from_each_other_and_no_work_is_lost(place: OpenObjects) ->
         assert loaded[0]["count"] in (len(acknowledged), len(acknowledged) + 1)
 
 
+@claim
+def an_older_one_is_restored_compared_and_seen(place: OpenObjects) -> None:
+    """Without its data being written again, and by who looks on."""
+    with opened(place) as job:
+        good, bad = job.save(state(1), name="good"), job.save(state(2))
+        looker = opened(place, mode="r")
+        notices = looker.watch(timeout=0, interval=0.01)
+        before = {key for key in data(place()) if key.startswith(names.PACKS)}
+        restored = job.restore(good)
+        assert {key for key in data(place()) if key.startswith(names.PACKS)} == before
+        assert [each.checkpoint and each.checkpoint.id for each in notices] == [restored.id]
+        assert same(restored.load(), state(1))
+        assert not looker.diff("good")
+        assert [change.at for change in looker.diff("good", bad.id).state] == [("step",), ("weights",), ("rows", 0)]
+        looker.close()
+
+
 AT_ONCE = {"threads_take_over_from_each_other_and_no_work_is_lost"}
 """Claims that several writers at once are held to."""
 

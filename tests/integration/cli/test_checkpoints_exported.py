@@ -304,7 +304,7 @@ def test_tensors_are_arrays_or_bytes(checkpoint: Checkpoint, tmp_path: Path, mon
 def test_heads_of_arrays_are_numpys_own() -> None:
     """However many fields a record has."""
     many = tuple((f"field-{number}", "<i4") for number in range(5000))
-    for kind in ("<f4", ">c16", "<M8[ns]", "|S3", (("x", "<i4"), ("", "|V4"), ("y", "<f8")), many):
+    for kind in ("<f4", ">c16", "<M8[ns]", "|S3", (("x", "<i4"), ("", "|V4"), ("y", "<f8")), (("日", "<i4"),), many):
         for shape in ((), (2, 3)):
             node = ArrayNode(kind, shape, False, b"")
             header = npy_header(node)
@@ -350,6 +350,7 @@ def test_no_two_names_are_one_file() -> None:
 
 
 def test_the_root_is_no_directory_to_write_into() -> None:
-    """It is there, and has no name."""
-    with pytest.raises(UsageError):
-        check_target(PosixFileSystem(), "/", "s3://bucket/job")
+    """It is there, and has no name; what has no name at all isn't the current directory."""
+    for directory in ("/", ""):
+        with pytest.raises(UsageError):
+            check_target(PosixFileSystem(), directory, "s3://bucket/job")

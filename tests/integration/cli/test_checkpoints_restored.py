@@ -14,7 +14,7 @@ import pytest
 from journalkit.checkpoint import watching
 from journalkit.checkpoint.open import open_checkpoints
 from journalkit.checkpoint.watching import Notice
-from journalkit.cli import checkpoint_restore
+from journalkit.cli import checkpoint_restore, main
 from journalkit.errors import ArchiveUnavailableError, FencedError
 from journalkit.format import names
 from journalkit.testing import SimulatedClock
@@ -130,6 +130,12 @@ def test_a_job_that_runs_is_fenced_only_with_consent(run: Callable[..., Ran], jo
         assert run("checkpoints", "restore", job, "good", "--yes").code == 0
         with pytest.raises(FencedError):
             running.save({"step": 5})
+
+
+def test_without_any_standard_input_nobody_is_asked(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever started the program has closed it."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["checkpoints", "restore", str(job), "good"]) == 64
 
 
 def test_one_whose_manifest_is_damaged_fences_nobody(run: Callable[..., Ran], job: Path) -> None:

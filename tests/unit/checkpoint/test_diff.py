@@ -44,12 +44,12 @@ def test_each_place_that_differs_is_told_with_what_is_there(place: Place, tmp_pa
     before = {
         **same, "n": 1, "kind": 1, "gone": {"x": long}, "deep": [{"a": 1}, {"b": (1, 2)}], "short": [1, 2],
         "array": np.zeros(3, "f4"), "shape": np.zeros((2, 3)), "file": tmp_path / "old.csv", "set": {1},
-        "buffer": bytearray(b"x"), "keyed": Keyed({"a": 1}), "ordered": OrderedDict(a=1),
+        "buffer": bytearray(b"x"), "keyed": Keyed({"a": 1}), "ordered": OrderedDict(a=1), "was": Keyed(groups=2),
     }  # fmt: skip
     after = {
         **same, "n": 2, "kind": True, "new": "text", "deep": [{"a": 1}, {"b": (1, 3)}, 5], "short": [1, 2, 3],
         "array": np.ones(3, "f4"), "shape": np.zeros((3, 2)), "file": tmp_path / "new.csv", "set": {1, 2},
-        "buffer": b"x", "keyed": Keyed({"a": 2}), "ordered": OrderedDict(a=None),
+        "buffer": b"x", "keyed": Keyed({"a": 2}), "ordered": OrderedDict(a=None), "was": np.zeros(1, "u1"),
     }  # fmt: skip
     found = compared(place, before, after)
     assert said(found.state) == {
@@ -66,6 +66,7 @@ def test_each_place_that_differs_is_told_with_what_is_there(place: Place, tmp_pa
         ("buffer",): ("changed", "bytearray", "bytes"),
         ("keyed",): ("changed", "keyed, 128 groups", "keyed, 128 groups"),
         ("ordered", "a"): ("changed", "int", "none"),
+        ("was",): ("changed", "keyed, 2 groups", "array uint8 (1,)"),
         ("new",): ("added", "", "text"),
     }
     values = {each.at: (each.old, each.new) for each in found.state if each.old is not None or each.new is not None}

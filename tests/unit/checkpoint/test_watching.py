@@ -197,6 +197,38 @@ def test_a_page_that_cant_be_reached_loses_nothing(place: Place) -> None:
     assert found == ["unavailable", *[f"1.{number}" for number in range(90, 206)]]
 
 
+def test_a_page_that_is_swept_meanwhile_is_no_damage(place: Place) -> None:
+    """The newest head says what is there instead; without one it is damage."""
+    job = place.open(trash_period=0)
+    for number in range(1, 206):
+        job.save(number)
+    beside = place.open("beside", mode="maintain", trash_period=0)
+    notices = place.open("reader", mode="r").watch(since="1.98", timeout=0)
+
+    def before(who: str, operation: str, key: str) -> None:
+        if (who, operation) == ("reader", "get") and key.startswith(names.PAGES):
+            place.bucket.before = None
+            beside.delete("1.99")
+            place.bucket.handle().delete(key)  # as a prune of the job's own does
+
+    place.bucket.before = before
+    assert told(notices)[:3] == ["1.98", "gap 1.99-99", "1.100"]
+    [page] = [key for key in place.bucket.contents() if key.startswith(names.PAGES)]
+    place.flip(page)
+    with pytest.raises(CorruptionError):
+        told(place.open("reader", mode="r").watch(since="1.98", timeout=0))
+
+
+def test_pages_that_are_always_swept_are_an_outage(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at again later."""
+    job = place.open()
+    for number in range(1, 206):
+        job.save(number)
+    monkeypatch.setattr(watching, "_LOOKS_MAX", 0)
+    notices = place.open("reader", mode="r").watch(since="1.98", timeout=0)
+    assert told(notices) == ["unavailable"]
+
+
 def test_pauses_end_with_the_time(place: Place) -> None:
     """And get no longer than a minute."""
     place.open()
