@@ -123,7 +123,8 @@ class _Pair:
     def states(self) -> Iterator[Change]:
         """Yield what differs in what one or several workers gave."""
         first, second = self._sides
-        if not first.said.parts or len(first.said.parts) != len(second.said.parts):
+        before, after = (max(1, len(side.said.parts)) for side in self._sides)
+        if before != after or before == 1:
             with suppress(KeyValueError):  # some value isn't the same with all workers: by rank, then
                 return self.changes(first.whole_tree(), second.whole_tree(), ())
         return self.changes(_by_rank(first), _by_rank(second), ())
@@ -180,15 +181,12 @@ class _Pair:
         return is_same, differing
 
     def _shards(self, before: ShardNode, after: ShardNode, steps: Steps) -> tuple[bool, int]:
-        arrays = before.array, after.array
-        if (before.shape, before.offset) == (after.shape, after.offset) and not any(
-            isinstance(array, Pieces) for array in arrays
-        ):
+        is_divided = isinstance(before.array, Pieces) or isinstance(after.array, Pieces)
+        if not is_divided and (before.shape, before.offset) == (after.shape, after.offset):
             is_same, differing = self._contents.compared(content_of(before.array), content_of(after.array))
-            return is_same and _bare(arrays[0]) == _bare(arrays[1]), differing
-        is_whole = any(isinstance(array, Pieces) for array in arrays)
-        models = [_model(array) for array in arrays]
-        if not is_whole or before.shape != after.shape or models[0] != models[1]:
+            return is_same and _bare(before.array) == _bare(after.array), differing
+        is_one = before.shape == after.shape and _model(before.array) == _model(after.array)
+        if not is_divided or not is_one or not (_is_whole(before) and _is_whole(after)):
             return False, self._size(after, 1)
         differing = self._contents.divided(after, steps)
         return not differing, differing
@@ -263,6 +261,12 @@ def _bare(value: Any) -> Any:
     if isinstance(value, FileNode):
         return FileNode, value.name
     return value.kind if isinstance(value, BytesNode) else "bytes"
+
+
+def _is_whole(shard: ShardNode) -> bool:
+    """Whether all elements of the array are there: of what is put together they are."""
+    array = shard.array.array if isinstance(shard.array, TensorNode) else shard.array
+    return isinstance(array, Pieces) or array.shape == shard.shape
 
 
 def _model(array: Any) -> tuple[Any, ...]:

@@ -99,6 +99,22 @@ def test_an_array_of_another_shape_or_kind_isnt_read(stored: Job) -> None:
     assert found[("v",)].before == "int"
 
 
+def test_a_part_of_what_was_divided_is_no_whole_array(stored: Job) -> None:
+    """One worker goes on with its own half: that isn't the array, and isn't read as one."""
+    saved(stored, 2, lambda worker: part(worker, ROWS, {}))
+    saved(stored, 1, lambda _worker: {"w": Shard(ROWS[:300], ROWS.shape, (0, 0)), "k": Keyed(groups=8)})
+    [change] = differences(stored)
+    assert change.after == "array float64 (300, 100) at (0, 0) of (600, 100)"
+    assert change.differing_bytes == change.size_bytes == 240_000
+
+
+def test_one_worker_is_no_rank(stored: Job) -> None:
+    """Its state is the state."""
+    saved(stored, 1, lambda worker: part(worker, ROWS, KEYS, step=1))
+    saved(stored, 1, lambda worker: part(worker, ROWS, KEYS, step=2))
+    assert [each.at for each in differences(stored)] == [("step",)]
+
+
 def test_what_cant_be_put_together_is_compared_by_rank(stored: Job) -> None:
     """A value of each worker's own belongs to its rank."""
     saved(stored, 2, lambda worker: {"mine": worker.rank, "long": bytes([worker.rank]) * 70_000})
