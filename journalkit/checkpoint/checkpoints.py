@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from journalkit.checkpoint.background import Saving
-from journalkit.checkpoint.checkpoint import Checkpoint
+from journalkit.checkpoint.checkpoint import Checkpoint, telling
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.lease import Lease
 from journalkit.checkpoint.looking import Looking
@@ -210,7 +210,8 @@ class Checkpoints(Looking):
         named = said(None, None, None, name).name
         with self._turn():
             found = self._finder.own(which)
-            saved = saver.restore(found.manifest, named)
+            with telling(found):
+                saved = saver.restore(found.manifest, named)
         return self._finder.made(saved.entry, saved.manifest)
 
     def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:

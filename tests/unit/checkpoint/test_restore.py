@@ -140,6 +140,22 @@ def test_one_that_is_deleted_meanwhile_is_not_restored(place: Place) -> None:
     assert place.data() == needed(job)
 
 
+def test_one_that_is_swept_before_its_packs_are_looked_at_is_gone_and_not_damaged(place: Place) -> None:
+    """What was deleted on purpose is no corruption."""
+    job = saved_twice(place)
+    beside = place.open("beside", mode="maintain", trash_period=0)
+
+    def before(who: str, operation: str, _key: str) -> None:
+        if (who, operation) == ("writer", "status"):
+            place.bucket.before = None
+            beside.delete("1.1")
+            beside.prune()
+
+    place.bucket.before = before
+    with pytest.raises(CheckpointNotFoundError, match="was deleted"):
+        job.restore("1.1")
+
+
 @pytest.mark.parametrize("damage", ["pack", "manifest"])
 def test_one_that_isnt_whole_is_not_restored(place: Place, damage: str) -> None:
     """The newest stays what it was."""
