@@ -11,6 +11,7 @@ from journalkit.checkpoint.checkpoint import Checkpoint, telling
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.lease import Lease
 from journalkit.checkpoint.looking import Looking
+from journalkit.checkpoint.outside import Outside
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
 from journalkit.checkpoint.preemption import SIGNALS, Preemption
@@ -53,15 +54,18 @@ class Checkpoints(Looking):
         mode: str,
         pace: Pace | None,
         lease: Lease | None,
+        outside: Outside | None,
         opened_at: str,
     ) -> None:
         self.mode = mode
         self._saver = saver
         self._pace = pace
         self._lease = lease
+        self._outside = outside
         self._outputs = Outputs()
         self._preemption: Preemption | None = None
-        super().__init__(objects, clock, finder, opened_at)
+        buffers = outside.buffers if outside is not None else None
+        super().__init__(objects, clock, finder, opened_at, buffers=buffers)
 
     # -- saving ---------------------------------------------------------------------------------
 
@@ -132,8 +136,8 @@ class Checkpoints(Looking):
         """Capture a state now and save it while the job goes on; return what tells how that gets on.
 
         The state is copied before this returns, and of a store the moment is kept: what happens to it afterwards
-        isn't in the checkpoint. At most one
-        save is under way: if one is, it is waited for first.
+        isn't in the checkpoint. At most one save is under way: if one is, it is waited for first. With
+        `saving="process"` another process computes and writes, and this one only publishes.
 
         Durability:
             Nothing is saved when this returns: `wait()` says that it is. An error is raised there, or else by the
@@ -142,6 +146,10 @@ class Checkpoints(Looking):
         Raises:
             UsageError: As `save`.
             JournalError: What an earlier one failed with; nothing was done for this call.
+            StorageError: With `saving="process"`: there is no memory for the copy.
+
+        Besides what `save` raises `wait()` raises CheckpointAbortedError if the process that saves was killed, ended
+        by itself or says nothing any more: there is no checkpoint then, and the next save starts another process.
         """
         saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
         begun_s = self._clock.monotonic_s()
@@ -150,12 +158,16 @@ class Checkpoints(Looking):
 
             def save(progress: Progress) -> Checkpoint:
                 try:
-                    saved = saver.save(captured, words, progress)
+                    saved = saver.save(captured, words, progress, outside=self._outside)
                     return self._finder.made(saved.entry, saved.manifest)
                 finally:
                     captured.release()
 
-            saving = self._saves.begin(save)
+            try:
+                saving = self._saves.begin(save)
+            except BaseException:  # the system has no thread for it
+                captured.release()
+                raise
             if self._pace is not None:
                 self._pace.saved(self._clock.monotonic_s() - begun_s)
         return saving
@@ -316,9 +328,19 @@ class Checkpoints(Looking):
 
     # -- within ---------------------------------------------------------------------------------
 
+    def forbid(self) -> None:
+        """As `Handle.forbid`, and let go of what is shared with the process that saves for the parent."""
+        super().forbid()
+        if self._outside is not None:
+            self._outside.abandon()
+
     def _let_go(self) -> None:
-        if self._lease is not None:
-            self._lease.release()
+        try:
+            if self._outside is not None:
+                self._outside.close()
+        finally:
+            if self._lease is not None:
+                self._lease.release()
 
     def _require_writer(self) -> Saver:
         """Return what saves: for who has taken over the job."""

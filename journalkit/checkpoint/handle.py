@@ -19,12 +19,12 @@ from journalkit.runtime import lifecycle
 class Handle:
     """Base of `Checkpoints` and `Worker`. Threads may share it; saves go one after the other."""
 
-    def __init__(self, objects: Objects, clock: Clock, opened_at: str) -> None:
+    def __init__(self, objects: Objects, clock: Clock, opened_at: str, *, buffers: Buffers | None = None) -> None:
         self.where = objects.where
         self._objects = objects
         self._clock = clock
         self._opened_at = opened_at
-        self._buffers = Buffers()
+        self._buffers = buffers if buffers is not None else Buffers()
         self._saves = OneAtATime()
         self._refusal: JournalError | None = None
         lifecycle.register(self)

@@ -9,6 +9,7 @@ from journalkit.checkpoint.differing import Difference, difference
 from journalkit.checkpoint.finder import CheckpointUsage, Finder
 from journalkit.checkpoint.handle import Handle
 from journalkit.checkpoint.said import LATEST
+from journalkit.checkpoint.tree import Buffers
 from journalkit.checkpoint.watching import INTERVAL_MAX_S, Notice, Watch, notices
 from journalkit.clock import Clock
 from journalkit.errors import KeyValueError
@@ -19,9 +20,11 @@ from journalkit.options import Duration, seconds
 class Looking(Handle):
     """The part of `Checkpoints` that changes nothing, but for finding what can be loaded."""
 
-    def __init__(self, objects: Objects, clock: Clock, finder: Finder, opened_at: str) -> None:
+    def __init__(
+        self, objects: Objects, clock: Clock, finder: Finder, opened_at: str, *, buffers: Buffers | None = None
+    ) -> None:
         self._finder = finder
-        super().__init__(objects, clock, opened_at)
+        super().__init__(objects, clock, opened_at, buffers=buffers)
 
     def get(self, which: str) -> Checkpoint:
         """Return a checkpoint by its id ("3.17"), by its name (the newest of that name), or "latest".

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from journalkit.checkpoint import sweeping
+from journalkit.checkpoint.address import address_of, copies_in, with_copies
 from journalkit.checkpoint.board import NumberedBoard
 from journalkit.checkpoint.boards import open_board
 from journalkit.checkpoint.checkpoints import Checkpoints
@@ -16,6 +18,7 @@ from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.heads import HeadWriter, newest_head
 from journalkit.checkpoint.lease import TERM_MAX_S, Lease
 from journalkit.checkpoint.manifests import Manifests
+from journalkit.checkpoint.outside import Outside
 from journalkit.checkpoint.pacing import Pace, When
 from journalkit.checkpoint.retention import Keep
 from journalkit.checkpoint.saver import Saver
@@ -25,17 +28,24 @@ from journalkit.errors import KeyTypeError, KeyValueError, StoreNotFoundError, U
 from journalkit.format import names
 from journalkit.format.head import WRITERS
 from journalkit.fs.interface import FileSystem
-from journalkit.fs.posix import PosixFileSystem, real_path
-from journalkit.objects.directory import DirectoryObjects
 from journalkit.objects.interface import Objects
 from journalkit.objects.places import open_objects
 from journalkit.objects.probe import require_several_writers
-from journalkit.objects.tiered import TieredObjects, copy_name
 from journalkit.options import Duration, seconds
 from journalkit.runtime.place import caller
 
 MODES: Final = ("rw", "maintain", "r")
+SavingMode: TypeAlias = Literal["thread", "process"]
+SAVING_MODES: Final[tuple[SavingMode, ...]] = ("thread", "process")
 HOUR_S: Final = 3600.0
+
+
+class Begin(Protocol):
+    """Starts the process that saves."""
+
+    def __call__(self, *, options: SaveOptions) -> Outside:
+        """Return it. Raises as `Outside`."""
+        ...
 
 
 def open_checkpoints(
@@ -50,6 +60,7 @@ def open_checkpoints(
     digest: Literal["sha256", "blake3"] | None = None,
     compression: Literal["zstd"] | None = None,
     threads: int | None = None,
+    saving: SavingMode = "thread",
     lease: Duration | None = None,
     lease_patience: Duration | None = None,
     lease_at: str | None = None,
@@ -77,6 +88,8 @@ def open_checkpoints(
         digest: What chunks are known by; the quickest that is installed if it isn't given.
         compression: Of chunks; none by default.
         threads: How many compute digests and compress; one for each core by default.
+        saving: What `save_async` saves in: "thread", or "process": a process of its own, started here, that takes
+            nothing of the job's interpreter. It sees the same directory or bucket, and not `memory://`.
         lease: In mode "rw": wait until nobody else holds the job's lease, and hold it from then on, so that of
             several that are started one works and another takes over once that one is silent for so long.
         lease_patience: How long to wait for it; for as long as it takes by default.
@@ -101,11 +114,17 @@ def open_checkpoints(
         UnknownOutcomeError, ConflictError: Others open it at the same time, or a reply was lost: open it again.
         ArchiveUnavailableError, StorageError, StoreFullError: The place can't be read or written.
     """
+    if saving not in SAVING_MODES:
+        raise KeyValueError(f"saving={saving!r:.50} is none of {', '.join(SAVING_MODES)}")
     using = clock if clock is not None else SystemClock()
     objects = open_objects(where, fs=fs, clock=using, options=options)
-    if local is not None:
-        objects = _with_copies(objects, local, using, mode)
     try:
+        outside: Begin | None = None
+        if saving == "process" and mode == "rw":
+            address = address_of(where, objects, options=options, local=local, fs=fs)
+            outside = partial(Outside, address, clock=using)
+        if local is not None:
+            objects = _with_copies(objects, local, using, mode)
         return open_on(
             objects,
             using,
@@ -121,6 +140,7 @@ def open_checkpoints(
             lease=lease,
             lease_patience=lease_patience,
             lease_at=lease_at,
+            outside=outside,
         )
     except BaseException:
         objects.close()
@@ -143,8 +163,12 @@ def open_on(
     lease: Duration | None = None,
     lease_patience: Duration | None = None,
     lease_at: str | None = None,
+    outside: Begin | None = None,
 ) -> Checkpoints:
-    """Open the checkpoints in a place that somebody opened already: as `open_checkpoints`."""
+    """Open the checkpoints in a place that somebody opened already: as `open_checkpoints`.
+
+    `outside` starts the process that saves, and is asked for it when nothing else can be wrong any more.
+    """
     if mode not in MODES:
         raise KeyValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
     check_writing(digest, compression, threads)
@@ -153,7 +177,10 @@ def open_on(
         raise KeyValueError("lease_at= says where the lease is kept, and lease= for how long it is good: give both")
     held = _leased(objects, clock, lease, lease_patience, lease_at) if lease is not None and mode == "rw" else None
     manifests = Manifests(objects)
+    options = SaveOptions(digest or "", compression or "none", threads)
+    process: Outside | None = None
     try:
+        process = outside(options=options) if outside is not None else None
         saver = saver_on(
             objects,
             clock,
@@ -163,16 +190,20 @@ def open_on(
             writers=writers,
             keep=keep,
             trash_period=trash_period,
-            options=SaveOptions(digest or "", compression or "none", threads),
+            options=options,
         )
     except BaseException:
+        if process is not None:
+            process.close()
         if held is not None:
             held.release()
         raise
     if held is not None:
         held.keep()
     finder = Finder(objects, manifests)
-    return Checkpoints(objects, clock, finder, saver, mode=mode, pace=pace, lease=held, opened_at=caller())
+    return Checkpoints(
+        objects, clock, finder, saver, mode=mode, pace=pace, lease=held, outside=process, opened_at=caller()
+    )
 
 
 def saver_on(
@@ -210,11 +241,7 @@ def saver_on(
 
 def _with_copies(main: Objects, local: str | os.PathLike[str], clock: Clock, mode: str) -> Objects:
     """Return the place with copies of its data beside it."""
-    directory = os.path.join(os.fspath(local), copy_name(main.where))
-    if "://" in directory:
-        raise KeyValueError(f"local={local!r} is no directory of this machine")
-    copies = DirectoryObjects(real_path(directory), PosixFileSystem(), clock=clock)
-    tiered = TieredObjects(main, copies, (names.PACKS, names.MANIFESTS))
+    tiered = with_copies(main, copies_in(local, main), clock)
     if mode == "rw":
         tiered.remove_what_is_gone()
     return tiered

@@ -16,24 +16,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from journalkit.checkpoint import catalogue, sweeping
 from journalkit.checkpoint.catalogue import PAGE_ENTRIES, Place
-from journalkit.checkpoint.chunks import best_digest
 from journalkit.checkpoint.heads import HeadWriter
 from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.needed import Needed
-from journalkit.checkpoint.pack import Known, Progress
+from journalkit.checkpoint.outside import Outside
+from journalkit.checkpoint.pack import Progress
 from journalkit.checkpoint.restoring import restored
 from journalkit.checkpoint.retention import LEAVING_MAX, Keep
 from journalkit.checkpoint.said import Said
-from journalkit.checkpoint.saving import SaveOptions, Written, copy_checkpoint, write_checkpoint
+from journalkit.checkpoint.saving import SaveOptions, Written
 from journalkit.checkpoint.sweeping import NOTHING, Pruned
 from journalkit.checkpoint.tree import Captured
+from journalkit.checkpoint.writes import Write, of_copy, of_state
 from journalkit.clock import Clock
 from journalkit.errors import (
     CheckpointAbortedError,
@@ -57,9 +58,6 @@ TRASH_MAX: Final = 500
 """How many checkpoints wait in the trash at most: a head names them all. Others stay until there is room."""
 
 _log = logging.getLogger("journalkit.checkpoint")
-
-Write: TypeAlias = Callable[[Place, Manifest | None], Written]
-"""Given where a checkpoint will be, and the one that it stands on, writes its objects."""
 
 
 class _SharedEpochError(FencedError):
@@ -119,37 +117,24 @@ class Saver:
         """The job's identity."""
         return self._heads.head.job
 
-    def save(self, captured: Captured, said: Said, progress: Progress | None = None) -> Saved:
-        """Write a captured state and publish it.
+    def save(
+        self, captured: Captured, said: Said, progress: Progress | None = None, *, outside: Outside | None = None
+    ) -> Saved:
+        """Have a captured state written, here or by another process, and publish it.
 
-        Raises as `Checkpoints.save`.
+        Raises as `Checkpoints.save`, and as `Outside.write_checkpoint`.
         """
 
-        def write(place: Place, base: Manifest | None) -> Written:
-            digest = self._options.digest or best_digest()
-            return write_checkpoint(
-                self._objects,
-                job=self._heads.head.job, epoch=place[0], save=place[1],
-                captured=captured, time_us=self._clock.wall_us(),
-                offsets=said.offsets, metadata=said.metadata, metrics=said.metrics, name=said.name,
-                prepared=said.prepared,
-                known=Known.of([base.said] if base is not None else [], digest),
-                options=self._options, progress=progress,
-            )  # fmt: skip
+        def entry(place: Place) -> CheckpointEntry | None:
+            return self._found(self._heads.head, place)
 
-        return self._published(write)
+        return self._published(
+            of_state(self._objects, self._clock, self.job, captured, said, self._options, progress, outside, entry)
+        )
 
     def copy(self, source: Manifest, name: str, progress: Progress | None = None) -> Saved:
         """Write another place's checkpoint and publish it. Raises as `Checkpoints.copy_from`."""
-
-        def write(place: Place, base: Manifest | None) -> Written:
-            return copy_checkpoint(
-                source, self._objects, job=self._heads.head.job, epoch=place[0], save=place[1], name=name,
-                known=Known.of([base.said] if base is not None else [], source.said.digest),
-                options=self._options, progress=progress,
-            )  # fmt: skip
-
-        return self._published(write)
+        return self._published(of_copy(self._objects, self.job, source, name, self._options, progress))
 
     def restore(self, source: Manifest, name: str) -> Saved:
         """Publish a checkpoint of this place once more, as the newest. Raises as `Checkpoints.restore`."""

@@ -116,14 +116,28 @@ def write_checkpoint(
     """
     if known is None:
         known = Known(options.digest or best_digest())
-    entry = PackEntry(epoch, save, part, 0)
     said = CheckpointManifest(
         job, epoch, save, part, time_us, known.digest, b"", (), (),
         dict(offsets or {}), metadata, {key: float(value) for key, value in (metrics or {}).items()}, name,
         dict(prepared or {}),
     )  # fmt: skip
+    return write_whole(objects, said, captured, known, options, progress)
+
+
+def write_whole(
+    objects: Objects,
+    said: CheckpointManifest,
+    captured: Captured,
+    known: Known,
+    options: SaveOptions = _DEFAULTS,
+    progress: Progress | None = None,
+) -> Written:
+    """Write a checkpoint whose manifest says that, besides its tree and chunks; as `write_checkpoint`."""
     encoded(said)  # so that what can't be said is refused before anything is written
-    writer = PackWriter(job, entry, known, compression=options.compression, threads=options.threads, progress=progress)
+    entry = PackEntry(said.epoch, said.save, said.part, 0)
+    writer = PackWriter(
+        said.job, entry, known, compression=options.compression, threads=options.threads, progress=progress
+    )
     parts = writer.parts(captured.leaves)
     return _written(objects, writer, parts, replace(said, tree=captured.tree), captured.size_bytes)
 

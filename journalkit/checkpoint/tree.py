@@ -315,7 +315,7 @@ class _Capture:
                     at += len(piece)
         except OSError as error:
             raise UsageError(f"{place(steps)} is {path}, which can't be read: {error.strerror}") from error
-        return FileNode(name, self._content(data[:at], data, steps, is_ours=True))
+        return FileNode(name, self._content(data if at == len(data) else data[:at], data, steps, is_ours=True))
 
 
 _SHORT: Final = SCALARS - {bytes}

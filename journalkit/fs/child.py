@@ -1,8 +1,9 @@
 """Child processes: a module's `main`, in a process of its own, spoken to through two pipes.
 
 The child is a new interpreter, never a fork of this process, whose threads it
-would not have. It inherits two pipes and no other descriptor: not the lock,
-nor any file of a store. Pipes are closed in forked children like every file of
+would not have. It inherits two pipes, memory that is shared with it on purpose
+(`journalkit.fs.shared`), and no other descriptor: not the lock, nor any file of
+a store. Pipes are closed in forked children like every file of
 ours (`journalkit.fs.descriptors`), so a pipe ends when its process does.
 
 A child doesn't outlive who started it: it ends when its pipe does, or when it
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from typing import Final
 
 from journalkit.fs.descriptors import Descriptor, Handle, fork_guard
+from journalkit.fs.shared import SharedMemory
 
 _PAUSE_S: Final = 0.02
 _END_S: Final = 0.5
@@ -41,8 +43,8 @@ _BEGIN: Final = (
 class PosixChild:
     """`Child`, as a process."""
 
-    def __init__(self, module: str) -> None:
-        """Start `main()` of that module. Raises OSError."""
+    def __init__(self, module: str, memory: SharedMemory | None = None) -> None:
+        """Start `main()` of that module, which has the memory under the same number. Raises OSError."""
         program = interpreter()
         paths = [path for path in sys.path if "\0" not in path]
         with fork_guard:
@@ -54,6 +56,7 @@ class PosixChild:
                 stdin=theirs_in.fileno(),
                 stdout=theirs_out.fileno(),
                 stderr=subprocess.STDOUT,
+                pass_fds=() if memory is None else (memory.fileno(),),
                 process_group=0,
             )
         finally:

@@ -17,10 +17,11 @@ from journalkit.format.table import TableInfo
 from journalkit.fs.child import Parent
 from journalkit.fs.interface import FileSystem
 from journalkit.fs.posix import PosixFileSystem
+from journalkit.runtime.talk import begun
 from journalkit.snapshot.cache import BlockCache
 from journalkit.snapshot.check import check_table
 from journalkit.snapshot.reader import Table
-from journalkit.store.fold_words import Job, begun, done, failed, heard
+from journalkit.store.fold_words import Job, done, failed, heard
 from journalkit.store.folding import merge
 from journalkit.store.layers import Frozen
 from journalkit.store.memtable import MemTable

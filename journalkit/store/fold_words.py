@@ -4,15 +4,13 @@
                      anything after that says that there is no time to lose
     to the parent    a line when it has begun, one when it is done or has failed
 
-A line begins with `MARK`; whatever else comes through the pipe, a warning or a
-traceback, isn't for us and is kept only for an error's message. Both ends are
-one version of journalkit, which is checked; nothing of this is ever on disk.
+How is what `journalkit.runtime.talk` says. Both ends are one version of
+journalkit, which is checked; nothing of this is ever on disk.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,11 +20,9 @@ from journalkit._version import __version__
 from journalkit.errors import CorruptionError, JournalError, UnsupportedFormatError
 from journalkit.format.batch import decode_into, encode_batch, encode_one
 from journalkit.format.table import TableInfo
+from journalkit.runtime.talk import line, measured, message, require_same_version
 from journalkit.store.memtable import MemTable
 
-MARK: Final = b"journalkit-fold: "
-BEGUN: Final = "begun"
-_LENGTH: Final = struct.Struct("<I")
 _BATCH_ENTRIES: Final = 256
 """So few that encoding them takes no longer than a fold may hold the interpreter."""
 _BATCH_BYTES_MAX: Final = 1 << 20
@@ -64,16 +60,16 @@ class Job:
 def told(job: Job, memtables: tuple[MemTable, ...]) -> Iterator[bytes]:
     """Yield what a child is sent, in parts that cost little each."""
     words = {**asdict(job), "store": job.store.hex()}
-    yield _measured(json.dumps(words).encode())
+    yield measured(json.dumps(words).encode())
     for memtable in reversed(memtables):
         # In any order: the child sorts, where nobody waits for it.
         rest = iter(memtable.entries.items())
         while some := tuple(islice(rest, _BATCH_ENTRIES)):
             if sum(len(value) for _, value in some if value is not None) <= _BATCH_BYTES_MAX:
-                yield _measured(encode_batch(some))
+                yield measured(encode_batch(some))
             else:
-                yield from (_measured(encode_one(*entry)) for entry in some)
-    yield _measured(b"")
+                yield from (measured(encode_one(*entry)) for entry in some)
+    yield measured(b"")
 
 
 def heard(read: Callable[[int], bytes]) -> tuple[Job, dict[bytes, bytes | None]]:
@@ -81,27 +77,19 @@ def heard(read: Callable[[int], bytes]) -> tuple[Job, dict[bytes, bytes | None]]
 
     Raises UnsupportedFormatError if another version sent it.
     """
-    words: dict[str, Any] = json.loads(_next(read))
-    if words.get("version") != __version__:
-        raise UnsupportedFormatError(
-            f"journalkit {words.get('version')} was replaced by {__version__} while it runs; start the program again"
-        )
+    words: dict[str, Any] = json.loads(message(read))
+    require_same_version(words.get("version"))
     tables = tuple(TableInfo(**info) for info in words.pop("tables"))
     job = Job(**{**words, "store": bytes.fromhex(words["store"]), "tables": tables})
     entries: dict[bytes, bytes | None] = {}
-    while batch := _next(read):
+    while batch := message(read):
         decode_into(batch, entries)
     return job, entries
 
 
-def begun() -> bytes:
-    """Return the line that a child says first."""
-    return _line({BEGUN: True})
-
-
 def done(info: TableInfo) -> bytes:
     """Return the line that tells of a table that is written."""
-    return _line({"done": asdict(info)})
+    return line({"done": asdict(info)})
 
 
 def failed(error: Exception) -> bytes:
@@ -113,7 +101,7 @@ def failed(error: Exception) -> bytes:
         words = {"kind": "unsupported", "text": str(error)}
     elif isinstance(error, OSError) and error.errno is not None and not isinstance(error, JournalError):
         words = {"kind": "os", "number": error.errno, "text": error.strerror, "path": error.filename}
-    return _line({"failed": words})
+    return line({"failed": words})
 
 
 def outcome(words: dict[str, Any]) -> TableInfo:
@@ -134,28 +122,3 @@ def outcome(words: dict[str, Any]) -> TableInfo:
         case "os":
             raise OSError(error["number"], error["text"], error["path"])
     raise ChildProcessError(error["text"])
-
-
-def lines(said: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """Return what is for us in what a child said, and the rest: what isn't, and a line that has not ended."""
-    words: list[dict[str, Any]] = []
-    rest: list[bytes] = []
-    for line in said.splitlines(keepends=True):
-        if line.startswith(MARK) and line.endswith(b"\n"):
-            words.append(json.loads(line.removeprefix(MARK)))
-        else:
-            rest.append(line)
-    return words, b"".join(rest)
-
-
-def _measured(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
-
-
-def _next(read: Callable[[int], bytes]) -> bytes:
-    (length,) = _LENGTH.unpack(read(_LENGTH.size))
-    return read(length) if length else b""
-
-
-def _line(words: dict[str, Any]) -> bytes:
-    return MARK + json.dumps(words).encode() + b"\n"

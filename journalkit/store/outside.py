@@ -9,14 +9,14 @@ while when children keep failing.
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from journalkit.clock import Clock
 from journalkit.format.table import TableInfo
 from journalkit.fs.interface import Child, FileSystem
-from journalkit.store.fold_words import BEGUN, Job, lines, outcome, told
+from journalkit.runtime.talk import BEGUN, Ear
+from journalkit.store.fold_words import Job, outcome, told
 from journalkit.store.memtable import MemTable
 
 MODULE: Final = "journalkit.store.fold_child"
@@ -25,7 +25,6 @@ AWAY_S: Final = 600.0
 """For so long folds stay in this process after `FAILURES_MAX` children in a row."""
 BEGIN_S: Final = 30.0
 LISTEN_S: Final = 0.05
-_NOISE_BYTES_MAX: Final = 1000
 
 _log = logging.getLogger("journalkit.compactor")
 
@@ -105,8 +104,8 @@ class _Conversation:
         self._child = child
         self._clock = clock
         self._pace = pace
-        self._words: list[dict[str, Any]] = []
-        self._noise = b""
+        self._ear = Ear(child)
+        self._words = self._ear.words
 
     def hold(
         self, job: Job, memtables: tuple[MemTable, ...], step: Callable[[], None], is_urgent: Callable[[], bool]
@@ -122,8 +121,8 @@ class _Conversation:
                 pass  # what it has to say tells more
             is_hurried = job.bytes_per_s is None
             while not self._words:
-                if not self._listen():
-                    raise ChildProcessError(f"the process that merges {self._end()[1]}")
+                if self._ear.listen(LISTEN_S) is None:
+                    raise ChildProcessError(f"the process that merges {self._ear.end()[1]}")
                 self._pace()
                 if not is_hurried and is_urgent():
                     is_hurried = True
@@ -138,8 +137,8 @@ class _Conversation:
     def _await_begin(self) -> None:
         deadline_s = self._clock.monotonic_s() + BEGIN_S
         while not self._words:
-            if not self._listen():
-                is_killed, how = self._end()
+            if self._ear.listen(LISTEN_S) is None:
+                is_killed, how = self._ear.end()
                 if is_killed:  # which says nothing of the next one
                     raise ChildProcessError(f"the process that merges {how}")
                 raise _NotBegunError(f"it {how}")
@@ -148,31 +147,3 @@ class _Conversation:
                 raise _NotBegunError(f"it has not begun after {BEGIN_S:.0f} s")
         if BEGUN not in self._words.pop(0):
             raise _NotBegunError("it says something else than was expected")
-
-    def _listen(self) -> bool:
-        """Note what the child says; return whether it is still there."""
-        said = self._child.receive(LISTEN_S)
-        if said:
-            words, noise = lines(self._noise + said)
-            self._words += words
-            self._noise = noise[-_NOISE_BYTES_MAX:]
-        return said != b""
-
-    def _end(self) -> tuple[bool, str]:
-        """End the child; return whether a signal did that before, and in words how it ended and what it said last."""
-        status = self._child.end()
-        if status is None:
-            how = "can't be killed at the moment"
-        elif status < 0:
-            how = f"was killed by {_signal_name(-status)}"
-        else:
-            how = f"ended with status {status}"
-        last = self._noise.decode(errors="replace").strip().rpartition("\n")[2]
-        return status is not None and status < 0, f"{how} ({last})" if last else how
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

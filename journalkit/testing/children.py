@@ -10,8 +10,8 @@ import io
 from collections.abc import Callable
 
 from journalkit.fs.interface import FileSystem
+from journalkit.runtime.talk import begun
 from journalkit.store.fold_child import answer
-from journalkit.store.fold_words import begun
 from journalkit.testing.clock import SimulatedClock
 
 

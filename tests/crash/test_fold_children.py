@@ -40,7 +40,7 @@ def child_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         source = (
             "import os, signal, sys, time\n"
             "from journalkit.store import fold_child\n"
-            "from journalkit.store.fold_words import begun\n"
+            "from journalkit.runtime.talk import begun\n"
             f"real = fold_child.main\ndef main():\n{lines}\n"
         )
         (tmp_path / "another_child.py").write_text(source)

@@ -32,7 +32,8 @@ threading.Event().wait()
 HANGS = """
 import time
 from journalkit.fs.child import Parent
-from journalkit.store.fold_words import begun, heard
+from journalkit.runtime.talk import begun
+from journalkit.store.fold_words import heard
 
 def main():
     parent = Parent()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import journalkit
 from journalkit.errors import CorruptionError, StorageError, StoreFullError, UnsupportedFormatError
 from journalkit.format.table import TableInfo
+from journalkit.runtime import talk
 from journalkit.store import fold_words, outside
 from journalkit.store.fold_words import Job
 from journalkit.store.memtable import MemTable
@@ -67,7 +68,7 @@ def test_another_version_is_refused() -> None:
 )
 def test_a_childs_errors_are_raised_as_they_came(error: Exception) -> None:
     """A full disk in a child is a full disk, and corruption names its place."""
-    words, rest = fold_words.lines(fold_words.failed(error))
+    words, rest = talk.lines(fold_words.failed(error))
     with pytest.raises(type(error)) as raised:
         fold_words.outcome(words[0])
     assert str(raised.value) == str(error)
@@ -78,15 +79,15 @@ def test_a_childs_errors_are_raised_as_they_came(error: Exception) -> None:
 def test_any_other_error_is_the_childs(error: Exception) -> None:
     """Whatever it was, it is over, and another try is safe."""
     with pytest.raises(ChildProcessError, match=type(error).__name__):
-        fold_words.outcome(fold_words.lines(fold_words.failed(error))[0][0])
+        fold_words.outcome(talk.lines(fold_words.failed(error))[0][0])
 
 
 def test_what_is_not_for_us_is_kept_apart() -> None:
     """Warnings come through the same pipe, and lines come in pieces."""
-    said = b"a warning\n" + fold_words.begun() + fold_words.done(INFO)
-    words, rest = fold_words.lines(said[:-1])
+    said = b"a warning\n" + talk.begun() + fold_words.done(INFO)
+    words, rest = talk.lines(said[:-1])
     assert (words, rest) == ([{"begun": True}], b"a warning\n" + fold_words.done(INFO)[:-1])
-    words, rest = fold_words.lines(rest + b"\n")
+    words, rest = talk.lines(rest + b"\n")
     assert fold_words.outcome(words[0]) == INFO
     assert rest == b"a warning\n"
 
@@ -239,25 +240,25 @@ def test_a_child_that_says_something_else_is_none() -> None:
 def test_a_limit_that_costs_too_much_is_lifted_once() -> None:
     """The child can't see how far the writers are ahead."""
     limited = replace(JOB, bytes_per_s=1000.0)
-    child = Scripted(fold_words.begun(), None, None, fold_words.done(INFO))
+    child = Scripted(talk.begun(), None, None, fold_words.done(INFO))
     assert merged(Starts(child), SimulatedClock(), job=limited, is_urgent=True) == INFO
     assert child.sent[-1] == b"!"
     assert child.sent.count(b"!") == 1
-    child = Scripted(fold_words.begun(), None, None, fold_words.done(INFO))
+    child = Scripted(talk.begun(), None, None, fold_words.done(INFO))
     assert merged(Starts(child), SimulatedClock(), job=limited) == INFO
     assert b"!" not in child.sent
 
 
 def test_a_child_that_can_not_be_killed_is_told_so() -> None:
     """Its disk hangs, and it in the kernel: who folds goes on."""
-    child = Scripted(fold_words.begun(), b"Traceback\nlast words\n", b"")
+    child = Scripted(talk.begun(), b"Traceback\nlast words\n", b"")
     with pytest.raises(ChildProcessError, match=r"can't be killed at the moment \(last words\)"):
         merged(Starts(child), SimulatedClock())
 
 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
     """Real-time signals have none."""
-    child = Scripted(fold_words.begun(), b"")
+    child = Scripted(talk.begun(), b"")
     child.end = lambda: -40  # type: ignore[method-assign]
     with pytest.raises(ChildProcessError, match="was killed by signal 40"):
         merged(Starts(child), SimulatedClock())
