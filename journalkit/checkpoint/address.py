@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
-from journalkit.checkpoint.said import own
 from journalkit.clock import Clock
-from journalkit.errors import KeyValueError, UsageError
+from journalkit.errors import KeyTypeError, KeyValueError, UsageError
 from journalkit.format import names
 from journalkit.fs.interface import FileSystem
 from journalkit.fs.posix import PosixFileSystem, real_path
@@ -19,6 +19,8 @@ from journalkit.objects.places import open_objects
 from journalkit.objects.tiered import TieredObjects, copy_name
 
 _INSTEAD: Final = "leave saving='thread'"
+_SPAN: Final = ""
+"""What a duration is written down under: no option has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,38 @@ def address_of(
     if path.startswith("memory://"):
         raise UsageError(f"{path} is in this process's memory, which no other one sees: {_INSTEAD}")
     copies = "" if local is None else copies_in(local, objects)
-    carried = {}
-    for name, value in (options or {}).items():
-        try:
-            carried[name] = own(value, f"options[{name!r}]")
-        except UsageError as error:
-            raise KeyValueError(f"{error}; so no other process can be given it: {_INSTEAD}") from None
+    portable(dict(options or {}), "options")
     # A directory as it was found: a link may lead elsewhere by the time another process follows it.
-    return Address(path if _is_remote(path) else objects.where, carried, copies)
+    return Address(path if _is_remote(path) else objects.where, dict(options or {}), copies)
+
+
+def portable(value: Any, name: str) -> Any:
+    """Return an option as what can be written down: what it is made of, by exact types.
+
+    Raises:
+        UsageError: It is a function, a connection or the like, which no other process can be given.
+    """
+    if type(value) is timedelta:
+        return {_SPAN: (value.days, value.seconds, value.microseconds)}
+    if type(value) is dict:
+        return {key: portable(each, f"{name}[{key!r}]") for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(portable(each, f"{name}[{at}]") for at, each in enumerate(value))
+    if value is not None and type(value) not in (bool, int, float, str, bytes):
+        raise KeyTypeError(
+            f"{name} is a {type(value).__module__}.{type(value).__qualname__}, which no other process can be given: "
+            f"say it in plain values, or {_INSTEAD}"
+        )
+    return value
+
+
+def original(value: Any) -> Any:
+    """Return the option that was written down as that."""
+    if type(value) is dict:
+        if _SPAN in value:
+            return timedelta(*value[_SPAN])
+        return {key: original(each) for key, each in value.items()}
+    return type(value)(map(original, value)) if type(value) in (list, tuple) else value
 
 
 def copies_in(local: str | os.PathLike[str], main: Objects) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from journalkit import errors
 from journalkit._version import __version__
-from journalkit.checkpoint.address import Address
+from journalkit.checkpoint.address import Address, original, portable
 from journalkit.checkpoint.saving import SaveOptions
 from journalkit.errors import CheckpointAbortedError, JournalError
 from journalkit.format.checkpoint import CheckpointManifest, decode_manifest, encode_manifest
@@ -83,8 +83,7 @@ def told(service: Service) -> bytes:
         {
             "version": __version__,
             "where": address.where,
-            # One by one: together they might be nested too deep.
-            "options": {name: CborCodec().encode(value) for name, value in address.options.items()},
+            "options": portable(dict(address.options), "options"),
             "copies": address.copies,
             "digest": options.digest,
             "compression": options.compression,
@@ -96,12 +95,10 @@ def told(service: Service) -> bytes:
 
 def heard(data: bytes) -> Service:
     """Return it, as a child hears it. Raises UnsupportedFormatError if another version says it."""
-    codec = CborCodec()
-    words: Any = codec.decode(data)
+    words: Any = CborCodec().decode(data)
     require_same_version(words["version"])
-    options = {name: codec.decode(value) for name, value in words["options"].items()}
     how = SaveOptions(words["digest"], words["compression"], words["threads"])
-    return Service(Address(words["where"], options, words["copies"]), how, words["memory"])
+    return Service(Address(words["where"], original(words["options"]), words["copies"]), how, words["memory"])
 
 
 def ordered(order: Order) -> bytes:

@@ -284,3 +284,11 @@ def handle(expected: dict[Any, Any]) -> Iterator[SavedStore]:
         del store["gone"]
         yield place.open().save({"db": store}).load(lazy=True)["db"]
     place.end()
+
+
+@pytest.fixture
+def children(place: Place) -> Any:
+    """Return what starts processes that save to the place."""
+    from tests.unit.checkpoint.children import Children
+
+    return Children(place)
