@@ -171,7 +171,7 @@ class CheckpointNotFoundError(JournalError, LookupError):
 
 
 class CheckpointAbortedError(JournalError):
-    """The workers of a run didn't all do their part, and the checkpoint isn't there. Go on; the next one may be."""
+    """A worker, or the process that saves, didn't do its part: there is no checkpoint. Go on; the next one may be."""
 
 
 class ArchiveUnavailableError(JournalError):

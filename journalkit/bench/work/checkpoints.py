@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -18,11 +19,12 @@ from journalkit.bench.engine import MIB, BenchError, MissingError
 from journalkit.bench.engines.own import NAME
 from journalkit.bench.result import BEST_PEER, Goal, Row
 from journalkit.bench.rounds import Contender, Missing, contest, timed
-from journalkit.checkpoint.open import open_checkpoints
+from journalkit.checkpoint.open import SavingMode, open_checkpoints
+from journalkit.checkpoint.retention import Keep as Latest
 
 NAMES: Final = (
     "checkpoint-save", "checkpoint-save-device", "checkpoint-changed", "checkpoint-changed-bytes", "checkpoint-load",
-    "checkpoint-open",
+    "checkpoint-open", "checkpoint-beside", "checkpoint-beside-process",
 )  # fmt: skip
 _DEVICE: Final = "sequential write"
 _WHOLE: Final = "all of it"
@@ -32,6 +34,10 @@ _DURABLE: Final = "power cut"
 _ARRAYS: Final = 8
 _CHANGED: Final = 100
 _WRITE_BYTES: Final = 8 * MIB
+_WITHOUT: Final = "without saving"
+_STEP_TURNS: Final = 20_000
+_STEPS: Final = 100
+_SAVES_MAX: Final = 20
 
 State = dict[str, Any]
 Keep = tuple[Callable[[State, str], None], Callable[[str], object]]
@@ -46,8 +52,16 @@ def checkpoints(bench: Bench, wanted: frozenset[str]) -> Iterator[Row]:
         missing = (Missing("NumPy", str(error)),)
         yield from (Row(name, "a checkpoint of arrays", BEST_PEER, None, None, missing) for name in sorted(wanted))
         return
-    rows = {"checkpoint-save": _save, "checkpoint-save-device": _save_device, "checkpoint-changed": _changed,
-            "checkpoint-changed-bytes": _changed_bytes, "checkpoint-load": _load, "checkpoint-open": _open}  # fmt: skip
+    rows: dict[str, Callable[[Bench, State, str], Row]] = {
+        "checkpoint-save": _save,
+        "checkpoint-save-device": _save_device,
+        "checkpoint-changed": _changed,
+        "checkpoint-changed-bytes": _changed_bytes,
+        "checkpoint-load": _load,
+        "checkpoint-open": _open,
+        "checkpoint-beside": partial(_beside, saving="thread"),
+        "checkpoint-beside-process": partial(_beside, saving="process"),
+    }
     for name, measure in rows.items():
         if name in wanted:
             with bench.place() as path:
@@ -136,6 +150,43 @@ def _open(bench: Bench, state: State, path: str) -> Row:
     pace = Contender(_PACE, lambda _: 0.01)
     result = contest(Contender(NAME, opened, "mapped, and one element read"), [pace], _rounds(bench))
     return Row("checkpoint-open", f"find the latest of {_size(bench)} and open it lazily", _PACE, Goal(1), result)
+
+
+def _beside(bench: Bench, state: State, path: str, *, saving: SavingMode) -> Row:
+    """What a step of the job takes, which is Python alone, while all of the state is saved behind it."""
+
+    def step() -> float:
+        return timed(_some_python, 1)
+
+    with open_checkpoints(os.path.join(path, "job"), saving=saving, keep=Latest(last=1), trash_period=0) as job:
+
+        def while_saving(_: int) -> float:
+            took: list[float] = []
+            for _save in range(_SAVES_MAX):
+                for name in state:
+                    state[name] += 1
+                under_way = job.save_async(state)
+                while not under_way.done:
+                    took.append(step())
+                under_way.wait()
+                if len(took) >= _STEPS:
+                    break
+            return sum(took) / len(took)
+
+        ours = Contender("while saving", while_saving, f"saving={saving!r}, save_async of a state that all changed")
+        alone = Contender(_WITHOUT, lambda _: sum(step() for _ in range(_STEPS)) / _STEPS)
+        result = contest(ours, [alone], _rounds(bench))
+    what = "in a thread" if saving == "thread" else "in another process"
+    name = "checkpoint-beside" if saving == "thread" else "checkpoint-beside-process"
+    return Row(name, f"a step of Python while {_size(bench)} are saved {what}", _WITHOUT, None, result,
+               note="how much of a core the machine has left decides as well")  # fmt: skip
+
+
+def _some_python() -> int:
+    total = 0
+    for number in range(_STEP_TURNS):
+        total += number & 7
+    return total
 
 
 # -- the state ----------------------------------------------------------------------------------
