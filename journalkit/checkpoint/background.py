@@ -21,8 +21,16 @@ class Saving:
         self._checkpoint: Checkpoint | None = None
         self._error: BaseException | None = None
         self._is_told = False
+        self._first = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="journalkit-saver", daemon=True)
+
+    def start(self) -> None:
+        """Begin. What this raises may have come behind the beginning: `give_up` tells."""
         self._thread.start()
+
+    def give_up(self) -> bool:
+        """Return whether it never does anything, and see to that if it hasn't begun."""
+        return self._first.acquire(blocking=False)
 
     @property
     def done(self) -> bool:
@@ -62,6 +70,8 @@ class Saving:
         return self._checkpoint if self._is_told else self.wait()
 
     def _run(self) -> None:
+        if not self._first.acquire(blocking=False):
+            return
         try:
             self._checkpoint = self._save(self._note)
         except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits
@@ -102,12 +112,23 @@ class OneAtATime:
             finally:
                 self._whose = 0
 
-    def begin(self, save: Callable[[Progress], Checkpoint]) -> Saving:
-        """Begin a save in a thread, in one's turn."""
+    def begin(self, save: Callable[[Progress], Checkpoint], *, otherwise: Callable[[], None] | None = None) -> Saving:
+        """Begin a save in a thread, in one's turn; `otherwise` is called if that can't be, and nothing is saved."""
         saving = Saving(save)
+        try:
+            saving.start()
+            self._note(saving)
+        except BaseException:  # no thread can be had; or Ctrl-C, at any moment
+            if not saving.give_up():
+                self._note(saving)
+            elif otherwise is not None:
+                otherwise()
+            raise
+        return saving
+
+    def _note(self, saving: Saving) -> None:
         with self._guard:
             self._under_way = saving
-        return saving
 
     def end(self) -> None:
         """Wait until none is under way, in no thread. Raises as `turn`."""

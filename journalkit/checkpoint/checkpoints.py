@@ -163,11 +163,7 @@ class Checkpoints(Looking):
                 finally:
                     captured.release()
 
-            try:
-                saving = self._saves.begin(save)
-            except BaseException:  # the system has no thread for it
-                captured.release()
-                raise
+            saving = self._saves.begin(save, otherwise=captured.release)
             if self._pace is not None:
                 self._pace.saved(self._clock.monotonic_s() - begun_s)
         return saving

@@ -68,10 +68,10 @@ class Outside:
         self.buffers = SharedBuffers(self._memory)
         try:
             self._begin()
-        except (CheckpointAbortedError, StorageError) as error:
-            raise _not_here(error) from error
-        except BaseException:
-            self._end_child()
+        except BaseException as error:
+            self._memory.abandon()
+            if isinstance(error, CheckpointAbortedError | StorageError):
+                raise _not_here(error) from error
             raise
 
     def write_checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit.checkpoint.checkpoints import Checkpoints
 from journalkit.checkpoint.joining import worker_on
 from journalkit.checkpoint.keyed import Keyed, Shard, key_group, key_groups_of
@@ -24,6 +26,7 @@ from journalkit.objects.directory import DirectoryObjects
 from journalkit.objects.interface import Objects
 from journalkit.objects.places import open_objects
 from journalkit.testing import SimulatedBucket, SimulatedDisk
+from tests.contract.conftest import BUCKET, OPTIONS
 
 OpenObjects: TypeAlias = Callable[[], Objects]
 CLAIMS: dict[str, Callable[[OpenObjects], None]] = {}
@@ -299,3 +302,19 @@ def test_checkpoints_are_the_same_on_every_server(server: str, name: str, remote
     if server == "moto" and name in AT_ONCE:
         pytest.skip("moto looks for the key and writes it in two steps, so of two creates at once both may win")
     CLAIMS[name](lambda: remote(server, f"checkpoints/{name}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["moto", "seaweedfs"])
+def test_another_process_saves_to_every_server(server: str, remote: Callable[..., Objects], servers: Any) -> None:
+    """It is told of the server what the job was, and opens it for itself."""
+    options = {**OPTIONS, "endpoint": servers(server), "retry_config": {"retry_timeout": timedelta(seconds=60)}}
+    where = f"s3://{BUCKET}/checkpoints/another-process"
+    with journalkit.open_checkpoints(where, saving="process", options=options) as job:
+        for number in range(3):
+            found = job.save_async(state(number, 9_000_000)).wait()
+            assert found is not None
+            assert same(found.load(), state(number, 9_000_000))
+    objects = remote(server, "checkpoints/another-process")
+    with open_on(objects, SystemClock(), mode="r") as reader:
+        assert [each.verify() for each in reader] == [[], [], []]

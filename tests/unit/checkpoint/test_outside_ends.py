@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from journalkit.checkpoint import outside, save_child, save_words
 from journalkit.checkpoint.address import Address
+from journalkit.checkpoint.background import OneAtATime, Saving
 from journalkit.checkpoint.open import open_on
 from journalkit.checkpoint.save_words import Report, Service
 from journalkit.checkpoint.saving import SaveOptions
@@ -320,6 +322,49 @@ def test_a_save_that_finds_no_thread_gives_its_memory_back(
     assert job._outside is not None
     assert not job._outside.buffers._places
     assert job.save_async(state(1)).wait().load() == state(1)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("when", ["before", "behind", "noted"])
+def test_an_interrupt_while_a_save_begins_leaves_it_whole_or_not_begun(
+    place: Place, children: Children, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C: memory that a save reads isn't given to the next one, and the next one waits for it."""
+    job = place.open(outside=children.begin)
+    real_start, real_note = Saving.start, OneAtATime._note
+    may_go_on, notes = threading.Event(), itertools.count(1)
+    place.bucket.before = lambda who, *_: may_go_on.wait(30) and None if who == CHILD else None
+
+    def start(self: Saving) -> None:
+        if when != "before":
+            real_start(self)
+            while not self._first.locked():
+                threading.Event().wait(0.001)
+        if when != "noted":
+            raise KeyboardInterrupt
+
+    def note(self: OneAtATime, saving: Saving) -> None:
+        real_note(self, saving)
+        if when == "noted" and next(notes) == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Saving, "start", start)
+        patched.setattr(OneAtATime, "_note", note)
+        with pytest.raises(KeyboardInterrupt):
+            job.save_async(state(1))
+    may_go_on.set()
+    assert job.save_async(state(2)).wait().load() == state(2)  # type: ignore[union-attr]
+    assert [each.load()["step"] for each in job] == ([2] if when == "before" else [2, 1])
+
+
+def test_a_save_given_up_before_its_thread_runs_does_nothing() -> None:
+    """The thread comes all the same, a moment later."""
+    done: list[int] = []
+    saving = Saving(lambda _: done.append(1))  # type: ignore[arg-type, return-value, func-returns-value]
+    assert saving.give_up()
+    saving.start()
+    saving.join()
+    assert done == []
 
 
 def test_memory_that_cant_be_had_is_told_by_the_save(
