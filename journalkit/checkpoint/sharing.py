@@ -112,8 +112,8 @@ class SharedBuffers(Buffers):
         """Let go of the mappings: this is a fork of the process that made them. What it looks at itself stays."""
         self._places.clear()
         for mapping in self._mappings:
-            mapping.view.release()
             with contextlib.suppress(BufferError):
+                mapping.view.release()
                 mapping.held.close()
 
     def _mapping_for(self, size_bytes: int) -> _Mapping:

@@ -14,6 +14,7 @@ and not that signal.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from journalkit.fs.descriptors import Descriptor, Handle, fork_guard
 Mapped: TypeAlias = mmap.mmap
 GRAIN_BYTES: Final = max(1 << 16, mmap.ALLOCATIONGRANULARITY)
 """Where a mapping may begin: at a multiple of it."""
+_FIRST: Final = 3
+"""The first descriptor that is no standard stream."""
 
 
 class SharedMemory(Handle):
@@ -91,4 +94,11 @@ def _made(name: str) -> int:
     make: Callable[[str], int] | None = getattr(os, "memfd_create", None)
     if make is None:
         raise OSError(f"this system has no {name} that it knows by descriptor alone")
-    return make(name)
+    number = make(name)
+    if number >= _FIRST:
+        return number
+    # A program that closed its own standard streams: the child's would lie over it.
+    try:
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+    finally:
+        os.close(number)

@@ -14,6 +14,7 @@ import pytest
 from journalkit.checkpoint.sharing import SharedBuffers
 from journalkit.checkpoint.tree import Captured, capture
 from journalkit.errors import ClosedError, StorageError, UsageError
+from journalkit.fs import shared
 from journalkit.fs.shared import SharedMemory
 
 MIB = 1 << 20
@@ -98,6 +99,17 @@ def test_descriptors_are_few_however_much_it_is(memory: SharedMemory) -> None:
     assert descriptors() == before
     memory.abandon()
     assert descriptors() == before - 1
+
+
+def test_its_descriptor_is_no_standard_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon has closed those, and a child's own would lie over it."""
+    before = descriptors()
+    monkeypatch.setattr(shared, "_FIRST", 300)
+    memory = SharedMemory()
+    assert memory.fileno() >= 300
+    assert not os.get_inheritable(memory.fileno())
+    assert descriptors() == before + 1
+    memory.abandon()
 
 
 def test_what_lies_elsewhere_is_put_there_once(memory: SharedMemory) -> None:
