@@ -88,8 +88,8 @@ def open_checkpoints(
         digest: What chunks are known by; the quickest that is installed if it isn't given.
         compression: Of chunks; none by default.
         threads: How many compute digests and compress; one for each core by default.
-        saving: What `save_async` saves in: "thread", or "process": a process of its own, started here, that takes
-            nothing of the job's interpreter. It sees the same directory or bucket, and not `memory://`.
+        saving: What `save_async` saves in: "thread", or "process": one of its own, started here, that takes nothing of
+            the job's interpreter. It needs a place that other processes can open: not `memory://`.
         lease: In mode "rw": wait until nobody else holds the job's lease, and hold it from then on, so that of
             several that are started one works and another takes over once that one is silent for so long.
         lease_patience: How long to wait for it; for as long as it takes by default.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import journalkit
-from journalkit.checkpoint.background import Saving
+from journalkit.checkpoint.background import OneAtATime, Saving
 from journalkit.errors import ArchiveUnavailableError, ClosedError, UsageError
 from journalkit.runtime import lifecycle
 from tests.unit.checkpoint.conftest import Place
@@ -52,6 +52,19 @@ def test_a_save_needs_no_threads_of_its_own(place: Place, monkeypatch: pytest.Mo
     assert saved.load() == state
     place.flip(next(iter(saved.manifest.packs())))
     assert len(saved.verify()) == 1
+
+
+def test_a_save_that_no_thread_can_be_had_for_isnt_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never began, and the next one does."""
+    saves = OneAtATime()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start")))
+        with saves.turn(), pytest.raises(RuntimeError, match="can't start"):
+            saves.begin(lambda _: place.open().save({}))
+    assert saves.wait() is None
+    with saves.turn():
+        saving = saves.begin(lambda _: place.open().save({}))
+    assert saving.wait() is not None
 
 
 def test_whatever_a_handle_says_at_exit_the_others_are_closed(place: Place) -> None:
