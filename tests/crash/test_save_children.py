@@ -363,3 +363,13 @@ def test_saves_of_many_threads_go_one_after_the_other(tmp_path: Path) -> None:
             thread.join()
         job.wait()
         assert sorted(each.load()["number"] for each in job) == list(range(6))
+
+
+def test_what_it_saves_is_copied_beside_too(tmp_path: Path) -> None:
+    """A restart on this node reads from the fast disk, whoever wrote."""
+    with opened(tmp_path / "job", local=tmp_path / "fast") as (job, _):
+        saved = job.save_async({"model": bytearray(MIB)}).wait()
+        assert saved is not None
+        copies = {str(Path(*place.parts[-3:])) for place in tmp_path.glob("fast/*/*/*/*") if place.is_file()}
+        assert copies == objects(tmp_path / "job")
+        assert saved.load() == {"model": bytearray(MIB)}
