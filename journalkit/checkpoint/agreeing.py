@@ -122,6 +122,23 @@ def candidate_in(words: Words) -> str | None:
     return None if "done" in words else candidate
 
 
+def has_outputs_in(words: Words) -> bool:
+    """Whether a verdict says that there are outputs, which all recover together."""
+    return words.get("outputs") is True
+
+
+def all_done(reports: Sequence[Words], what: str) -> Words:
+    """Return that all workers have done that with their outputs. Raises CheckpointAbortedError."""
+    refuse_failed(reports)
+    for rank, words in enumerate(reports):
+        if words.get("outputs") != what:
+            raise CheckpointAbortedError(
+                f"rank {rank} doesn't recover outputs, and rank 0 does: all workers make the same calls in the same "
+                "order"
+            )
+    return {"done": True}
+
+
 def next_candidate(reports: Sequence[Words], sound: Iterator[Checkpoint], current: str | None, where: str) -> Words:
     """Return which checkpoint all load next, or that all have loaded the current one; None is the beginning."""
     refuse_failed(reports)
@@ -131,10 +148,11 @@ def next_candidate(reports: Sequence[Words], sound: Iterator[Checkpoint], curren
                 f"rank {rank} isn't loading what rank 0 loads: all workers make the same calls in the same order"
             )
     damaged = [f"rank {rank}: {words['damaged']}" for rank, words in enumerate(reports) if "damaged" in words]
+    are_outputs = any(words.get("outputs") is True for words in reports)
     if current is not None and not damaged:
-        return {"done": True}
+        return {"done": True, "outputs": are_outputs}
     candidate = next(sound, None)
     if candidate is None and damaged:
         reason = f"there is no checkpoint that all workers can load ({damaged[0]})"
         raise CorruptionError(reason, path=where, next_step="look with `journalkit checkpoints verify`")
-    return {"candidate": candidate.id if candidate is not None else ""}
+    return {"candidate": candidate.id if candidate is not None else "", "outputs": are_outputs}

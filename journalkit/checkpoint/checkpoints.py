@@ -11,6 +11,7 @@ from journalkit.checkpoint.checkpoint import Checkpoint, telling
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.lease import Lease
 from journalkit.checkpoint.looking import Looking
+from journalkit.checkpoint.merging import outputs_of
 from journalkit.checkpoint.outside import Outside
 from journalkit.checkpoint.pacing import Pace
 from journalkit.checkpoint.pack import Progress
@@ -154,6 +155,7 @@ class Checkpoints(Looking):
         saver, words = self._require_writer(), said(offsets, metadata, metrics, name)
         begun_s = self._clock.monotonic_s()
         with self._turn():
+            words = replace(words, prepared=self._outputs.prepare(()))
             captured = capture(state, copy=True, buffers=self._buffers)
 
             def save(progress: Progress) -> Checkpoint:
@@ -286,7 +288,8 @@ class Checkpoints(Looking):
             self._require_writer()
         found = self._found().load_sound(lambda each: each.load(lazy=lazy, mapped=mapped, progress=progress))
         if self.mode == WRITING:
-            self._outputs.recover(sinks, found[1].manifest.said.prepared if found is not None else {})
+            # What several workers have prepared is committed by this one process.
+            self._outputs.recover(sinks, outputs_of(found[1].manifest.said, 0, 1) if found is not None else {})
         return found
 
     # -- letting go -----------------------------------------------------------------------------

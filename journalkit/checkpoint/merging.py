@@ -29,7 +29,7 @@ def merged(parts: Sequence[CheckpointManifest]) -> CheckpointManifest:
                 f"rank {rank} knows chunks by {part.digest} and rank 0 by {first.digest}: give all the same digest="
             )
         own = [numbers.setdefault(pack, len(numbers)) for pack in part.packs]
-        entries.append(PartEntry(part.tree, len(lists), len(part.chunked)))
+        entries.append(PartEntry(part.tree, len(lists), len(part.chunked), part.prepared))
         lists += [replace(listed, runs=_renumbered(listed.runs, own)) for listed in part.chunked]
         for source, offset in part.offsets.items():
             if not same(offsets.setdefault(source, offset), offset):
@@ -39,8 +39,9 @@ def merged(parts: Sequence[CheckpointManifest]) -> CheckpointManifest:
                 )
             whose.setdefault(source, rank)
     return replace(
-        first, tree=b"", chunked=tuple(lists), packs=tuple(numbers), offsets=offsets, parts=tuple(entries), part=0
-    )
+        first, tree=b"", chunked=tuple(lists), packs=tuple(numbers), offsets=offsets, parts=tuple(entries), part=0,
+        prepared={},
+    )  # fmt: skip
 
 
 def part_of(manifest: CheckpointManifest, rank: int, size: int) -> CheckpointManifest:
@@ -49,6 +50,31 @@ def part_of(manifest: CheckpointManifest, rank: int, size: int) -> CheckpointMan
         return manifest
     part = manifest.parts[rank]
     return replace(manifest, chunked=manifest.chunked[part.first : part.first + part.count], parts=())
+
+
+def outputs_of(manifest: CheckpointManifest, rank: int, size: int) -> dict[str, list[Any]]:
+    """Return the outputs that one of so many workers commits when they go on from here, by the names of their sinks.
+
+    With as many workers its own; else those of the former ranks `rank`, `rank + size`, ...: each is committed by one
+    worker, and what one has prepared by one worker, in order.
+    """
+    given = [part.prepared for part in manifest.parts] or [manifest.prepared]
+    found: dict[str, list[Any]] = {}
+    for prepared in given[rank::size]:
+        for name, handles in prepared.items():
+            found.setdefault(name, []).extend(handles)
+    return found
+
+
+def has_outputs(manifest: CheckpointManifest) -> bool:
+    """Whether whoever goes on from here has outputs to commit."""
+    return bool(outputs_of(manifest, 0, 1))
+
+
+def without_outputs(manifest: CheckpointManifest) -> CheckpointManifest:
+    """Return what it says besides: outputs belong to the job that made them."""
+    parts = tuple(replace(part, prepared={}) for part in manifest.parts)
+    return replace(manifest, prepared={}, parts=parts)
 
 
 def _renumbered(runs: tuple[int, ...], numbers: Sequence[int]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from journalkit.checkpoint.chunks import ARRAY_CHUNK_BYTES, best_digest
 from journalkit.checkpoint.loading import Manifest
+from journalkit.checkpoint.merging import without_outputs
 from journalkit.checkpoint.pack import Known, PackWriter, Progress
 from journalkit.checkpoint.tree import Captured
 from journalkit.errors import KeyValueError
@@ -175,8 +176,7 @@ def copy_checkpoint(
     cut = ((number, view) for number in range(len(lists)) for view in source.reader.pieces(number))
     are_arrays = [listed.chunk_bytes == ARRAY_CHUNK_BYTES for listed in lists]
     total = sum(listed.length for listed in lists)
-    # Outputs belong to the job that made them.
-    said = replace(source.said, job=job, epoch=epoch, save=save, part=0, name=name, prepared={}, restores="")
+    said = replace(without_outputs(source.said), job=job, epoch=epoch, save=save, part=0, name=name, restores="")
     return _written(objects, writer, writer.parts_of(cut, are_arrays, total), said, total)
 
 

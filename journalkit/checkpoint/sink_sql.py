@@ -2,13 +2,15 @@
 
 A batch of rows has a number, one higher than the last that the database has.
 Committing it inserts the rows and raises the number, in one transaction of the
-database; a batch whose number isn't higher is there already.
+database; a batch whose number isn't higher is there already. Of several
+workers each counts for itself, and a batch says by which counter.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from journalkit.errors import CorruptionError, KeyTypeError, KeyValueError
@@ -57,6 +59,7 @@ class SqlSink:
         marks = ", ".join([self._mark] * len(columns))
         self._insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
         self._rows: list[tuple[Any, ...]] = []
+        self._counter = self.name
         self._number = 0
         self._connection: Any = None
 
@@ -72,24 +75,28 @@ class SqlSink:
                 raise KeyTypeError(f"a row of {len(row)} values, and there are {self._width} columns: {row!r:.100}")
         self._rows += given
 
+    def join(self, rank: int) -> None:
+        """Count for one of several workers; the first counts on where a single process was."""
+        self._counter = f"{self.name} of rank {rank}" if rank else self.name
+
     def prepare(self) -> Any:
         """Return the rows, and the number of their batch; None if there are none."""
         if not self._rows:
             return None
         # Several may be prepared before one is committed.
-        self._number = max(self._number, self._batch()) + 1
+        self._number = max(self._number, self._batch(self._counter)) + 1
         rows, self._rows = self._rows, []
-        return {"batch": self._number, "rows": rows}
+        return {"counter": self._counter, "batch": self._number, "rows": rows}
 
     def commit(self, handle: Any) -> None:
         """Insert the rows of a batch, unless they are there. Raises what the database's module raises."""
-        batch, rows = _said(handle, self.name)
-        self._batch()  # so that there is a number to be raised
+        counter, batch, rows = _said(handle, self.name)
+        self._batch(counter)  # so that there is a number to be raised
         with _Transaction(self) as cursor:
             mark = self._mark
             cursor.execute(
                 f"UPDATE {STATE} SET batch = {mark} WHERE name = {mark} AND batch < {mark}",
-                (batch, self.name, batch),
+                (batch, counter, batch),
             )
             # Otherwise they are there.
             if cursor.rowcount == 1:
@@ -110,14 +117,14 @@ class SqlSink:
 
     # -- within ---------------------------------------------------------------------------------
 
-    def _batch(self) -> int:
+    def _batch(self, counter: str) -> int:
         """Return the number of the last batch that the database has; the first time, begin to count."""
         mark = self._mark
         with _Transaction(self) as cursor:
-            cursor.execute(f"SELECT batch FROM {STATE} WHERE name = {mark}", (self.name,))
+            cursor.execute(f"SELECT batch FROM {STATE} WHERE name = {mark}", (counter,))
             found = cursor.fetchone()
             if found is None:
-                cursor.execute(f"INSERT INTO {STATE} (name, batch) VALUES ({mark}, 0)", (self.name,))
+                cursor.execute(f"INSERT INTO {STATE} (name, batch) VALUES ({mark}, 0)", (counter,))
             return 0 if found is None else int(found[0])
 
     def connection(self) -> Any:
@@ -138,6 +145,9 @@ class SqlSink:
     def let_go(self) -> None:
         """Use another connection the next time: what this one is in the middle of isn't known."""
         connection, self._connection = self._connection, None
+        # To close isn't enough: as long as anybody has one of its cursors, sqlite3 keeps the transaction's locks.
+        with suppress(Exception):
+            connection.rollback()
         connection.close()
 
 
@@ -157,16 +167,14 @@ class _Transaction:
             if kind is None:
                 self._connection.commit()
                 is_done = True
-            else:
-                self._connection.rollback()
         finally:
             if not is_done:
                 self._sink.let_go()
 
 
-def _said(handle: Any, name: str) -> tuple[int, list[Any]]:
+def _said(handle: Any, name: str) -> tuple[str, int, list[Any]]:
     try:
-        batch, rows = handle["batch"], handle["rows"]
+        counter, batch, rows = handle["counter"], handle["batch"], handle["rows"]
     except (TypeError, KeyError) as error:
         raise CorruptionError(f"no handle of an SqlSink: {handle!r:.100}", path=name) from error
-    return batch, rows
+    return counter, batch, rows

@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from journalkit.checkpoint.agreeing import (
-    Words,
     bases_in,
-    candidate_in,
     check_parts,
     entry_in,
     heard,
-    next_candidate,
     part_in,
     part_report,
     short,
@@ -35,7 +32,7 @@ from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.catalogue import Place
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.checkpoint.chunks import best_digest
-from journalkit.checkpoint.finder import Finder, warn
+from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.handle import Handle
 from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.merging import merged, part_of
@@ -44,6 +41,8 @@ from journalkit.checkpoint.rounds import Rounds
 from journalkit.checkpoint.said import Said, own, said
 from journalkit.checkpoint.saver import Saver
 from journalkit.checkpoint.saving import SaveOptions, Written, write_manifest, write_part
+from journalkit.checkpoint.sinks import Outputs, Sink
+from journalkit.checkpoint.together import Together
 from journalkit.checkpoint.tree import Captured, capture
 from journalkit.clock import Clock
 from journalkit.errors import (
@@ -51,7 +50,6 @@ from journalkit.errors import (
     CheckpointAbortedError,
     CheckpointNotFoundError,
     ClosedError,
-    CorruptionError,
     FencedError,
     ForkedError,
     JournalError,
@@ -105,7 +103,8 @@ class Worker(Handle):
         self._number = 0
         self._base: tuple[Place, CheckpointManifest] | None = None
         self._is_base_known = False
-        self._damaged: set[str] = set()
+        self._outputs = Outputs(rank)
+        self._all = Together(rounds, finder, self._outputs, rank, size, objects.where)
         super().__init__(objects, clock, opened_at)
 
     def save(
@@ -117,6 +116,7 @@ class Worker(Handle):
         metadata: Any = None,
         metrics: Mapping[str, float] | None = None,
         name: str | None = None,
+        sinks: Sequence[Sink] = (),
         progress: Progress | None = None,
     ) -> Checkpoint:
         """Save this worker's part of a checkpoint that all workers save together, and return the checkpoint.
@@ -130,6 +130,8 @@ class Worker(Handle):
             metadata: Taken from rank 0, like `metrics` and `name`.
             metrics: As for `Checkpoints.save`.
             name: As for `Checkpoints.save`.
+            sinks: This worker's outputs, to be seen once the checkpoint is there. All workers have sinks of the same
+                names; what one of them has prepared travels in its part.
             progress: As for `Checkpoints.save`, of this worker's part.
 
         Durability:
@@ -145,12 +147,17 @@ class Worker(Handle):
             StoreFullError, ArchiveUnavailableError, StorageError: As the second.
             JournalError: What an earlier `save_async` failed with, once; nothing was done for this call, and the others
                 get CheckpointAbortedError.
+            Exception: What a sink raised. In `prepare`: there is no checkpoint, and the others get
+                CheckpointAbortedError. In `commit`, in this worker alone: the checkpoint is there, and the next save
+                or load commits again.
         """
         with self._round():
             captured, words, at = self._captured(
-                state, lambda: said(offsets, metadata, metrics, name), step, copy=False
+                state, lambda: said(offsets, metadata, metrics, name), step, sinks, copy=False
             )
-            return self._together(captured, words, at, progress)
+            saved = self._together(captured, words, at, progress)
+            self._outputs.commit(sinks)
+            return saved
 
     def save_async(
         self,
@@ -168,7 +175,9 @@ class Worker(Handle):
         no reason for the next call not to save: it is logged then.
         """
         with self._round():
-            captured, words, at = self._captured(state, lambda: said(offsets, metadata, metrics, name), step, copy=True)
+            captured, words, at = self._captured(
+                state, lambda: said(offsets, metadata, metrics, name), step, (), copy=True
+            )
 
             def run(progress: Progress) -> Checkpoint:
                 try:
@@ -179,7 +188,12 @@ class Worker(Handle):
             return self._saves.begin(run)
 
     def load_latest(
-        self, *, lazy: bool = False, mapped: bool = False, regions: Regions | None = None
+        self,
+        *,
+        sinks: Sequence[Sink] = (),
+        lazy: bool = False,
+        mapped: bool = False,
+        regions: Regions | None = None,
     ) -> tuple[Any, Checkpoint] | None:
         """Return this worker's share of the newest checkpoint that all can load, and that; None if there is none.
 
@@ -188,37 +202,22 @@ class Worker(Handle):
         one process has saved is divided in the same way.
 
         Args:
+            sinks: Those that `save` is given. What the checkpoint has of them is committed, what each worker gave by
+                one worker, and once all have, everything else that they had prepared or begun is thrown away.
             lazy: As for `Checkpoint.load`.
             mapped: As for `Checkpoint.load`.
             regions: Which parts of arrays this worker wants, by where they stand in the state, if not the even ones:
                 `{("model", "w"): (slice(0, 512), slice(None))}`.
 
         Raises:
-            UsageError: It can't be divided among so many workers; the others get CheckpointAbortedError.
+            UsageError: It can't be divided among so many workers, or has outputs of sinks that aren't given; the
+                others get CheckpointAbortedError.
             CheckpointAbortedError: Another worker couldn't load its share, or didn't say so in time.
             CorruptionError: There are some, and none is sound.
             UnknownOutcomeError, FencedError, ArchiveUnavailableError, StorageError: As `save`.
         """
         with self._round(numbers=0):
-            sound = self._finder.sound() if self._saver is not None else None
-            found: tuple[Any, Checkpoint] | None = None
-            current: str | None = None
-            news: dict[str, Any] = {}
-            while True:
-                self._rounds.report(news | {"loading": current})
-                verdict = heard(self._rounds.verdict()) if sound is None else self._decided(sound, current)
-                said_so, current = current, candidate_in(verdict)
-                if current is None and said_so is not None:
-                    return found
-                if not current:
-                    return None
-                try:
-                    found, news = self._loaded(current, lazy=lazy, mapped=mapped, regions=regions), {}
-                except (CorruptionError, CheckpointNotFoundError) as error:  # or somebody has deleted it meanwhile
-                    news = {"damaged": short(error)}
-                except BaseException as error:
-                    self._rounds.fail(short(error))
-                    raise
+            return self._all.load(sinks, lazy=lazy, mapped=mapped, regions=regions)
 
     def __repr__(self) -> str:
         closed = ", closed" if self._refusal is not None else ""
@@ -250,7 +249,7 @@ class Worker(Handle):
             yield
 
     def _captured(
-        self, state: Any, words: Callable[[], Said], step: Any, *, copy: bool
+        self, state: Any, words: Callable[[], Said], step: Any, sinks: Sequence[Sink], *, copy: bool
     ) -> tuple[Captured, Said, Any]:
         """Take the number of a save, and capture; what can't be is told to the others, who wait for this part."""
         self._number += 1
@@ -258,6 +257,7 @@ class Worker(Handle):
             said = words()
             at = own(step, "step")
             captured = capture(state, copy=copy, buffers=self._buffers, worker=(self.rank, self.size))
+            said = replace(said, prepared=self._outputs.prepare(sinks))
         except BaseException as error:
             self._rounds.fail(short(error))
             raise
@@ -292,11 +292,11 @@ class Worker(Handle):
         except BaseException as error:
             verdict = told(error, is_written=is_written)
             if is_begun:
-                self._tell(verdict)
+                self._all.tell(verdict)
             else:
                 self._rounds.fail(short(error), verdict if isinstance(error, FencedError) else None)
             raise
-        self._tell({"published": list(plain_of(saved.entry).values())})
+        self._all.tell({"published": list(plain_of(saved.entry).values())})
         return self._finder.made(saved.entry, saved.manifest)
 
     def _follow(self, captured: Captured, words: Said, step: Any, progress: Progress | None) -> Checkpoint:
@@ -347,6 +347,7 @@ class Worker(Handle):
         said = CheckpointManifest(
             self._job, *place, self.rank, self._clock.wall_us(), digest, b"",
             offsets=words.offsets, metadata=words.metadata, metrics=words.metrics, name=words.name,
+            prepared=words.prepared,
         )  # fmt: skip
         return write_part(self._objects, said, captured, Known.of(bases, digest), self._options, progress)
 
@@ -360,7 +361,7 @@ class Worker(Handle):
                 raise FencedError(f"{self.where}: a newer run has epoch {newest.epoch}, not {self.epoch}: close")
             self._is_base_known = True
             with contextlib.suppress(JournalError):
-                if newest is not None and newest.id not in self._damaged:
+                if newest is not None and newest.id not in self._all.damaged:
                     self._base = ((newest.epoch, newest.save), newest.manifest.said)
         return self._base
 
@@ -368,33 +369,3 @@ class Worker(Handle):
         """Delete this rank's pack of a save that isn't; what can't be is an orphan, and nobody's."""
         with contextlib.suppress(JournalError):
             self._objects.delete(names.pack_key(*place, self.rank))
-
-    # -- agreeing -------------------------------------------------------------------------------
-
-    def _loaded(self, which: str, *, lazy: bool, mapped: bool, regions: Regions | None) -> tuple[Any, Checkpoint]:
-        """Return this worker's share of a checkpoint; if it is damaged that is noted, so that nothing stands on it."""
-        checkpoint = self._finder.find(which)
-        try:
-            worker = (self.rank, self.size)
-            return checkpoint.load(lazy=lazy, mapped=mapped, worker=worker, regions=regions), checkpoint
-        except CorruptionError as error:
-            warn(which, error)
-            self._damaged.add(which)
-            raise
-
-    def _decided(self, sound: Iterator[Checkpoint], current: str | None) -> Words:
-        """Be rank 0: say what to load next, or that all have."""
-        try:
-            verdict = next_candidate(self._rounds.gather(), sound, current, self.where)
-        except BaseException as error:
-            self._tell(told(error, is_written=False))
-            raise
-        self._rounds.decide(verdict)
-        return verdict
-
-    def _tell(self, verdict: Words) -> None:
-        """End a round. What was done is done, whether the others hear of it or not."""
-        try:
-            self._rounds.decide(verdict)
-        except Exception as error:  # noqa: BLE001 - whatever the workers talk by raises
-            _log.warning("%s: the other workers weren't told how it ended: %s", self._objects.where, error)

@@ -115,12 +115,14 @@ class ChunkList:
 class PartEntry:
     """What one of several workers gave: its tree, and the lists of chunks that are its own.
 
-    The tree counts lists from the part's first, `first` of the manifest; there are `count`.
+    The tree counts lists from the part's first, `first` of the manifest; there are `count`. `prepared` is that of its
+    own sinks.
     """
 
     tree: bytes | int
     first: int
     count: int
+    prepared: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def encode_manifest(manifest: CheckpointManifest) -> bytes:
     plain["packs"] = [list(plain_of(each).values()) for each in manifest.packs]
     for name in ("offsets", "metrics", "prepared"):
         plain[name] = dict(plain[name])
-    plain["parts"] = [list(plain_of(each).values()) for each in manifest.parts]
+    plain["parts"] = [_part_as_plain(each) for each in manifest.parts]
     for name in _OPTIONAL:
         if not plain[name]:
             del plain[name]
@@ -213,8 +215,7 @@ def check_manifest(manifest: CheckpointManifest) -> None:
     check_restores(manifest.restores)
     if type(manifest.offsets) is not dict:
         raise MalformedError("the offsets are no map")
-    if type(manifest.prepared) is not dict or any(type(name) is not str for name in manifest.prepared):
-        raise MalformedError("what sinks prepared is no map by their names")
+    _check_prepared(manifest.prepared)
     if type(manifest.metrics) is not dict or len(manifest.metrics) > METRICS_MAX:
         raise MalformedError("the metrics are no map of some names")
     if any(type(name) is not str or type(value) is not float for name, value in manifest.metrics.items()):
@@ -234,8 +235,8 @@ def _check_parts(manifest: CheckpointManifest) -> None:
     if not manifest.parts:
         _check_root(manifest.tree, len(manifest.chunked))
         return
-    if manifest.tree != b"" or len(manifest.parts) > PART_MAX + 1:
-        raise MalformedError("it has a tree besides those of its parts, or too many of those")
+    if manifest.tree != b"" or manifest.prepared or len(manifest.parts) > PART_MAX + 1:
+        raise MalformedError("it has a tree or outputs besides those of its parts, or too many of those")
     at = 0
     for part in manifest.parts:
         _require_number(part.first, SIZE_MAX, "a part's first list")
@@ -243,9 +244,18 @@ def _check_parts(manifest: CheckpointManifest) -> None:
         if part.first != at:
             raise MalformedError("the lists of the parts don't lie behind one another")
         _check_root(part.tree, part.count)
+        _check_prepared(part.prepared)
         at += part.count
     if at != len(manifest.chunked):
         raise MalformedError("the parts have other lists than there are")
+
+
+def _check_prepared(prepared: object) -> None:
+    """Raise MalformedError unless each sink, by its name, has a list of handles."""
+    if type(prepared) is not dict or any(type(name) is not str for name in prepared):
+        raise MalformedError("what sinks prepared is no map by their names")
+    if any(type(handles) is not list for handles in prepared.values()):
+        raise MalformedError("what a sink prepared is no list of handles")
 
 
 def _check_root(tree: bytes | int, lists: int) -> None:
@@ -308,6 +318,11 @@ def _require_number(value: object, most: int, what: str) -> None:
         raise MalformedError(f"{what} is {value!r:.50}")
 
 
+def _part_as_plain(part: PartEntry) -> list[Any]:
+    """Return a part's fields; where its sinks had prepared nothing it doesn't speak of them."""
+    return [part.tree, part.first, part.count, *([dict(part.prepared)] if part.prepared else [])]
+
+
 def _chunks_as_plain(chunks: ChunkList) -> dict[str, Any]:
     return {name: list(value) if type(value) is tuple else value for name, value in plain_of(chunks).items()}
 
@@ -317,7 +332,8 @@ def _from_plain(plain: object) -> CheckpointManifest:
         raise MalformedError("the fields of a manifest aren't there, or others are")
     parts = []
     for each in _list_of(plain.get("parts", []), "parts"):
-        if len(_list_of(each, "a part")) != len(names_of(PartEntry)):
+        fields = len(names_of(PartEntry))
+        if len(_list_of(each, "a part")) not in (fields - 1, fields):
             raise MalformedError("a part has other fields")
         parts.append(PartEntry(*each))
     chunked = tuple(_chunks_from_plain(each) for each in _list_of(plain["chunked"], "chunked"))

@@ -151,6 +151,7 @@ def plain() -> dict[str, Any]:
         lambda said: said["chunked"][0].pop("runs"), lambda said: said["chunked"][0].update(runs=7),
         lambda said: said.update(offsets=[]), lambda said: said.update(metrics=[]),
         lambda said: said.update(prepared=[]), lambda said: said.update(prepared={1: []}),
+        lambda said: said.update(prepared={"files": 7}),
         lambda said: said["chunked"][0].update(runs=[[], 64, 3]), lambda said: said.update(job=[]),
     ],
 )  # fmt: skip

@@ -205,6 +205,22 @@ def test_a_copy_takes_no_outputs_along(place: Place, tmp_path: Path) -> None:
     assert outputs.contents() == {"a": b"1"}
 
 
+def test_what_is_left_of_a_save_travels_with_one_in_the_background_too(place: Place) -> None:
+    """Its state counts the inputs that made them: without the handles who goes on would throw them away."""
+    outputs = SimulatedBucket()
+    files = files_sink(outputs)
+    job = place.open()
+    files.write("a", b"1")
+    outputs.fail("put", 1, "unavailable")
+    with pytest.raises(ArchiveUnavailableError):
+        job.save(1, sinks=[files])
+    job.save_async(2).wait()
+    again = files_sink(outputs, 5)
+    loaded = place.open("next").load_latest(sinks=[again])
+    assert loaded is not None
+    assert (loaded[0], outputs.contents()) == (2, {"a": b"1"})
+
+
 def test_a_staged_file_that_somebody_removed_is_told(place: Place) -> None:
     """The job can't make it again: its inputs are counted."""
     outputs = SimulatedBucket()

@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
-from journalkit.checkpoint.merging import merged
+from journalkit.checkpoint.merging import merged, outputs_of
 from journalkit.checkpoint.rounds import StorageRounds
 from journalkit.clock import SystemClock
 from journalkit.errors import CheckpointAbortedError, CorruptionError
 from journalkit.format import names
 from journalkit.format import round as rounds_format
-from journalkit.format.checkpoint import CheckpointManifest, PartEntry, check_manifest
+from journalkit.format.checkpoint import (
+    _MANIFEST,
+    CheckpointManifest,
+    PartEntry,
+    check_manifest,
+    decode_manifest,
+    encode_manifest,
+)
 from journalkit.format.envelope import Envelope
 from journalkit.format.malformed import MalformedError
 from journalkit.format.round import Report, RunEntry
@@ -46,9 +53,7 @@ def test_a_report_of_another_round_or_rank_is_damage() -> None:
     """It lies under a key that isn't its own."""
     bucket = SimulatedBucket()
     objects = bucket.handle()
-    rounds = StorageRounds(
-        objects, SystemClock(), epoch=3, rank=0, size=3, patience_s=1, check=lambda: None
-    )
+    rounds = StorageRounds(objects, SystemClock(), epoch=3, rank=0, size=3, patience_s=1, check=lambda: None)
     rounds.report({})
     objects.put(names.report_key(3, 1, 1), (rounds_format.encode_report(replace(REPORT, number=2)),))
     with pytest.raises(CorruptionError, match="another round's, or another rank's"):
@@ -74,6 +79,18 @@ def test_parts_that_know_chunks_by_another_digest_are_no_checkpoint() -> None:
         merged([manifest(), replace(manifest(), digest="blake3")])
 
 
+def test_what_sinks_prepared_stays_with_its_part() -> None:
+    """A part without any says nothing of it, as parts did before there were sinks."""
+    whole = merged([manifest(prepared={"files": ["a", 7]}), manifest(), manifest(prepared={"files": ["b"], "t": []})])
+    assert decode_manifest(encode_manifest(whole)) == whole
+    assert [part.prepared for part in whole.parts] == [{"files": ["a", 7]}, {}, {"files": ["b"], "t": []}]
+    plain: Any = _MANIFEST.open_plain(encode_manifest(whole), lambda said: said)
+    assert [len(part) for part in plain["parts"]] == [4, 3, 4]
+    assert outputs_of(whole, 0, 1) == {"files": ["a", 7, "b"], "t": []}
+    assert outputs_of(whole, 0, 2) == {"files": ["a", 7, "b"], "t": []}
+    assert outputs_of(whole, 1, 2) == outputs_of(whole, 3, 4) == {}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -82,6 +99,9 @@ def test_parts_that_know_chunks_by_another_digest_are_no_checkpoint() -> None:
         {"parts": (PartEntry(b"\xf6", 0, 1),)},
         {"parts": (PartEntry(0, 0, 0),)},
         {"parts": (PartEntry(b"\xf6", 0, 0), PartEntry(b"\xf6", -1, 1))},
+        {"parts": (PartEntry(b"\xf6", 0, 0, {"files": 7}),)},
+        {"parts": (PartEntry(b"\xf6", 0, 0, 7),)},  # type: ignore[arg-type]
+        {"prepared": {"files": [1]}},
     ],
 )
 def test_parts_that_contradict_their_manifest_are_refused(wrong: Any) -> None:
