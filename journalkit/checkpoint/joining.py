@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from threading import TIMEOUT_MAX
 from typing import Any, Final, Literal
 
 from journalkit.checkpoint.documents import decoded
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.heads import newest_head
 from journalkit.checkpoint.keyed import check_rank
+from journalkit.checkpoint.looking import Looks
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.open import HOUR_S, check_writing, saver_on
+from journalkit.checkpoint.pacing import Pace, When
 from journalkit.checkpoint.retention import Keep
 from journalkit.checkpoint.rounds import Exchange, ExchangedRounds, Rounds, StorageRounds, exchanged
 from journalkit.checkpoint.saver import Saver
@@ -36,6 +39,7 @@ from journalkit.objects.places import open_objects
 from journalkit.options import Duration, seconds
 from journalkit.runtime.place import caller
 
+LOOK_EVERY_S: Final = 5.0
 _PATIENCE_S: Final = 600.0
 _PAUSE_S: Final = 0.02
 _PAUSE_MAX_S: Final = 1.0
@@ -52,6 +56,8 @@ def open_worker(
     patience: Duration = _PATIENCE_S,
     create: bool = True,
     keep: Keep | None = None,
+    when: When | None = None,
+    look_every: Duration = LOOK_EVERY_S,
     trash_period: Duration = HOUR_S,
     writers: Literal["several", "one"] = "several",
     digest: Literal["sha256", "blake3"] | None = None,
@@ -78,6 +84,9 @@ def open_worker(
             twice as long for rank 0. With `exchange` that decides.
         create: As for `open_checkpoints`, for rank 0, like `keep`, `trash_period` and `writers`.
         keep: What stays after each save.
+        when: What `Worker.due` goes by, the same for all workers; rank 0's clock and counts decide.
+        look_every: How long to pause between two looks whether one of the workers wants all to save, once `Worker.due`
+            is asked: a small object of each worker in the storage. A grace period of `on_preemption` has ten at least.
         trash_period: How long the bytes of a deleted checkpoint stay.
         writers: Whether the place is asked if it enforces conditional writes.
         digest: What chunks are known by, the same for all workers.
@@ -107,6 +116,8 @@ def open_worker(
             patience=patience,
             create=create,
             keep=keep,
+            when=when,
+            look_every=look_every,
             trash_period=trash_period,
             writers=writers,
             digest=digest,
@@ -129,6 +140,8 @@ def worker_on(
     patience: Duration = _PATIENCE_S,
     create: bool = True,
     keep: Keep | None = None,
+    when: When | None = None,
+    look_every: Duration = LOOK_EVERY_S,
     trash_period: Duration = HOUR_S,
     writers: str = "several",
     digest: str | None = None,
@@ -144,6 +157,10 @@ def worker_on(
     patience_s = seconds(patience, "patience")
     if not patience_s > 0:
         raise KeyValueError(f"patience={patience!r}: some time")
+    look_every_s = seconds(look_every, "look_every")
+    if not 0 < look_every_s <= TIMEOUT_MAX:
+        raise KeyValueError(f"look_every={look_every!r}: some time")
+    pace = Pace(when, clock) if when is not None else None
     check_writing(digest, compression, threads)
     manifests = Manifests(objects)
     how = SaveOptions(digest or "", compression or "none", threads)
@@ -164,11 +181,9 @@ def worker_on(
         )
     meeting = _Meeting(objects, clock, rank, size, patience_s)
     found = meeting.by_exchange(exchange, saver) if exchange is not None else meeting.by_storage(str(run), saver)
-    rounds: Rounds
-    if exchange is not None:
-        rounds = ExchangedRounds(exchange, epoch=found.epoch, rank=rank)
-    else:
-        rounds = StorageRounds(
+
+    def stored(clock: Clock, series: str = "") -> StorageRounds:
+        return StorageRounds(
             objects,
             clock,
             epoch=found.epoch,
@@ -176,13 +191,27 @@ def worker_on(
             size=size,
             patience_s=patience_s,
             check=lambda: refuse_newer(objects, found.epoch),
+            series=series,
         )
+
+    rounds: Rounds = stored(clock)
+    if exchange is not None:
+        rounds = ExchangedRounds(exchange, epoch=found.epoch, rank=rank)
+    looks = Looks(
+        lambda ending: stored(ending, names.LOOK),
+        clock,
+        is_first=rank == 0,
+        every_s=look_every_s,
+        patience_s=patience_s,
+    )
     return Worker(
         objects,
         clock,
         Finder(objects, manifests),
         saver,
         rounds,
+        looks,
+        pace,
         job=found.job,
         epoch=found.epoch,
         rank=rank,

@@ -39,10 +39,10 @@ class Preemption:
     ) -> None:
         if not grace_s > 0:
             raise KeyValueError(f"grace={grace_s!r}: some time")
+        self.grace_s = grace_s
         self._save_async = save_async
         self._wait = wait
         self._clock = clock
-        self._grace_s = grace_s
         self._numbers = [_number(name) for name in names]
         self._before: dict[int, Any] = {}
         self._requested_s: float | None = None
@@ -57,8 +57,8 @@ class Preemption:
     def remaining_s(self) -> float:
         """How many seconds of the grace period are left; all of it as long as nothing was requested."""
         if self._requested_s is None:
-            return self._grace_s
-        return max(0.0, self._requested_s + self._grace_s - self._clock.monotonic_s())
+            return self.grace_s
+        return max(0.0, self._requested_s + self.grace_s - self._clock.monotonic_s())
 
     def request(self, reason: str = "asked") -> None:
         """Say that the time is up, from wherever one learns it: a spot instance's notice, a file. Any thread may."""
@@ -85,6 +85,9 @@ class Preemption:
             FencedError: Another writer has the job already. End.
             JournalError: As `Checkpoints.save`: nothing was published.
         """
+        return self._saved(state, offsets=offsets, metadata=metadata, metrics=metrics, name=name)
+
+    def _saved(self, state: Any, **said: Any) -> Checkpoint | None:
         try:
             self._wait(self.remaining_s)
         except FencedError:
@@ -93,7 +96,7 @@ class Preemption:
             pass
         if self.remaining_s <= 0:
             return None
-        saving = self._save_async(state, offsets=offsets, metadata=metadata, metrics=metrics, name=name)
+        saving = self._save_async(state, **said)
         return saving.wait(self.remaining_s)
 
     def __enter__(self) -> Self:
@@ -126,6 +129,51 @@ class Preemption:
         before: Callable[[int, FrameType | None], object] | int | None = self._before.get(number)
         if callable(before):
             before(number, frame)
+
+
+class SharedPreemption(Preemption):
+    """Notes that the time of one of several workers is up: so it is for all, once all know.
+
+    Made by `Worker.on_preemption`. `requested` says so in all of them from that call of `Worker.due` on at which all
+    save, whichever of them was told.
+    """
+
+    _noted: tuple[str, float] | None = None
+
+    def request(self, reason: str = "asked") -> None:
+        """Say that the time is up, as `Preemption.request`: the others hear of it."""
+        if self._noted is None:
+            self._noted = (reason, self._clock.monotonic_s())
+
+    def noted(self) -> tuple[str, float] | None:
+        """Return why the time is up for this worker, and how many seconds of it are left; None if it isn't."""
+        if self._noted is None:
+            return None
+        reason, noted_s = self._noted
+        return reason, noted_s + self.grace_s - self._clock.monotonic_s()
+
+    def agree(self, reason: str, end_s: float) -> None:
+        """Say that all know, and when the time ends, by this worker's clock."""
+        self.reason = reason
+        self._requested_s = end_s - self.grace_s
+
+    def save(
+        self,
+        state: Any,
+        *,
+        step: Any = None,
+        offsets: Mapping[Any, Any] | None = None,
+        metadata: Any = None,
+        metrics: Mapping[str, float] | None = None,
+        name: str | None = None,
+    ) -> Checkpoint | None:
+        """Save with the others within the time that is left, as `Preemption.save`; arguments as `Worker.save_async`.
+
+        Raises:
+            CheckpointAbortedError: Another worker couldn't do its part in time.
+            JournalError: As `Preemption.save`.
+        """
+        return self._saved(state, step=step, offsets=offsets, metadata=metadata, metrics=metrics, name=name)
 
 
 def _number(name: str) -> signal.Signals:

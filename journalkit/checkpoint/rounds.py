@@ -86,7 +86,10 @@ class Rounds(Protocol):
 
 
 class StorageRounds:
-    """Rounds over the storage. `check` is called now and then while it waits, and raises if the run is over."""
+    """Rounds over the storage. `check` is called now and then while it waits, and raises if the run is over.
+
+    Rounds of another series have numbers of their own: they may be under way at the same time, in another thread.
+    """
 
     def __init__(
         self,
@@ -98,6 +101,7 @@ class StorageRounds:
         size: int,
         patience_s: float,
         check: Callable[[], object],
+        series: str = "",
     ) -> None:
         self._objects = objects
         self._clock = clock
@@ -106,6 +110,7 @@ class StorageRounds:
         self._size = size
         self._patience_s = patience_s
         self._check = check
+        self._series = series
         self._number = 0
         self._mine: Mapping[str, Any] = {}
         self._swept = 0
@@ -116,7 +121,7 @@ class StorageRounds:
         self._mine = said
         if self._rank:
             data = encode_report(Report(self._epoch, self._number, self._rank, said))
-            self._objects.put(names.report_key(self._epoch, self._number, self._rank), (data,))
+            self._objects.put(names.report_key(self._epoch, self._number, self._rank, self._series), (data,))
 
     def fail(self, why: str, verdict: Mapping[str, Any] | None = None) -> None:
         """As `Rounds.fail`."""
@@ -153,11 +158,11 @@ class StorageRounds:
     def decide(self, said: Mapping[str, Any]) -> None:
         """As `Rounds.decide`."""
         data = encode_report(Report(self._epoch, self._number, 0, said))
-        self._objects.put(names.verdict_key(self._epoch, self._number), (data,))
+        self._objects.put(names.verdict_key(self._epoch, self._number, self._series), (data,))
 
     def verdict(self) -> Mapping[str, Any]:
         """As `Rounds.verdict`."""
-        key = names.verdict_key(self._epoch, self._number)
+        key = names.verdict_key(self._epoch, self._number, self._series)
         # Rank 0 waits for everybody, so who waits for it has to wait for longer.
         waiting = _Waiting(self._clock, 2 * self._patience_s)
         while True:
@@ -173,7 +178,7 @@ class StorageRounds:
                 self._look()
 
     def _collect(self, found: dict[int, Mapping[str, Any]]) -> None:
-        prefix = names.round_prefix(self._epoch, self._number)
+        prefix = names.round_prefix(self._epoch, self._number, self._series)
         after = ""
         while True:
             page = self._objects.list(prefix, after=after, limit=PAGE_MAX)
@@ -202,8 +207,9 @@ class StorageRounds:
     def _sweep(self) -> None:
         """Delete the rounds before this one: all that take part in this one know how those ended."""
         gone = range(self._swept + 1, self._number)
-        keys = [names.report_key(self._epoch, number, rank) for number in gone for rank in range(1, self._size)]
-        keys += [names.verdict_key(self._epoch, number) for number in gone]
+        epoch, series = self._epoch, self._series
+        keys = [names.report_key(epoch, number, rank, series) for number in gone for rank in range(1, self._size)]
+        keys += [names.verdict_key(epoch, number, series) for number in gone]
         if keys:
             with contextlib.suppress(JournalError):
                 self._objects.delete(*keys)

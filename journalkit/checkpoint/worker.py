@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,16 +31,19 @@ from journalkit.checkpoint.assembling import Regions
 from journalkit.checkpoint.background import Saving
 from journalkit.checkpoint.catalogue import Place
 from journalkit.checkpoint.checkpoint import Checkpoint
-from journalkit.checkpoint.chunks import best_digest
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.handle import Handle
 from journalkit.checkpoint.loading import Manifest
-from journalkit.checkpoint.merging import merged, part_of
-from journalkit.checkpoint.pack import Known, Progress
+from journalkit.checkpoint.looks import Looks
+from journalkit.checkpoint.merging import merged
+from journalkit.checkpoint.pacing import Pace
+from journalkit.checkpoint.pack import Progress
+from journalkit.checkpoint.parts import Parts
+from journalkit.checkpoint.preemption import SIGNALS, SharedPreemption
 from journalkit.checkpoint.rounds import Rounds
 from journalkit.checkpoint.said import Said, own, said
 from journalkit.checkpoint.saver import Saver
-from journalkit.checkpoint.saving import SaveOptions, Written, write_manifest, write_part
+from journalkit.checkpoint.saving import SaveOptions, Written, write_manifest
 from journalkit.checkpoint.sinks import Outputs, Sink
 from journalkit.checkpoint.together import Together
 from journalkit.checkpoint.tree import Captured, capture
@@ -53,13 +56,13 @@ from journalkit.errors import (
     FencedError,
     ForkedError,
     JournalError,
+    KeyValueError,
     UnknownOutcomeError,
     UsageError,
 )
-from journalkit.format import names
-from journalkit.format.checkpoint import CheckpointManifest
 from journalkit.format.envelope import plain_of
 from journalkit.objects.interface import Objects
+from journalkit.options import Duration, seconds
 
 _log = logging.getLogger("journalkit.checkpoint")
 
@@ -84,6 +87,8 @@ class Worker(Handle):
         finder: Finder,
         saver: Saver | None,
         rounds: Rounds,
+        looks: Looks,
+        pace: Pace | None,
         *,
         job: bytes,
         epoch: int,
@@ -98,13 +103,14 @@ class Worker(Handle):
         self._finder = finder
         self._saver = saver
         self._rounds = rounds
-        self._job = job
-        self._options = options
+        self._looks = looks
+        self._pace = pace
         self._number = 0
-        self._base: tuple[Place, CheckpointManifest] | None = None
-        self._is_base_known = False
         self._outputs = Outputs(rank)
         self._all = Together(rounds, finder, self._outputs, rank, size, objects.where)
+        self._parts = Parts(
+            objects, clock, finder, options, self._all.damaged, job=job, epoch=epoch, rank=rank, size=size
+        )
         super().__init__(objects, clock, opened_at)
 
     def save(
@@ -151,12 +157,13 @@ class Worker(Handle):
                 CheckpointAbortedError. In `commit`, in this worker alone: the checkpoint is there, and the next save
                 or load commits again.
         """
-        with self._round():
+        with self._round() as begun_s:
             captured, words, at = self._captured(
                 state, lambda: said(offsets, metadata, metrics, name), step, sinks, copy=False
             )
             saved = self._together(captured, words, at, progress)
             self._outputs.commit(sinks)
+            self._paced(begun_s)
             return saved
 
     def save_async(
@@ -174,7 +181,7 @@ class Worker(Handle):
         As `Checkpoints.save_async` for `save`. That a checkpoint was given up is raised by `wait()` or `close()`, and
         no reason for the next call not to save: it is logged then.
         """
-        with self._round():
+        with self._round() as begun_s:
             captured, words, at = self._captured(
                 state, lambda: said(offsets, metadata, metrics, name), step, (), copy=True
             )
@@ -185,7 +192,9 @@ class Worker(Handle):
                 finally:
                     captured.release()
 
-            return self._saves.begin(run)
+            saving = self._saves.begin(run)
+            self._paced(begun_s)
+            return saving
 
     def load_latest(
         self,
@@ -219,15 +228,56 @@ class Worker(Handle):
         with self._round(numbers=0):
             return self._all.load(sinks, lazy=lazy, mapped=mapped, regions=regions)
 
+    def due(self, *, steps: int = 1, size_bytes: int = 0) -> bool:
+        """Count steps and bytes of input that were done, and return whether all workers save now, by `when`.
+
+        All ask as often. When rank 0's policy is due, or the time of one of them is up (`on_preemption`), all are told
+        at the same call: some seconds later, by the next looks. That call waits until it is known to be the one; all
+        others cost nothing. Once all know that their time is up it is always due.
+
+        Raises:
+            UsageError: `open_worker` was given no `when`, and nothing listens to preemptions.
+            UnknownOutcomeError: The storage couldn't be reached within `patience` once all were to decide: the others
+                may save at a call that this one knows nothing of. End, and start the run again.
+            FencedError: Another run has the job. Close.
+            JournalError: The workers can't agree any more. End.
+        """
+        self._require_open()
+        if self._pace is None and not self._looks.is_listening:
+            raise KeyValueError("when to save wasn't said: open_worker(..., when=Every(seconds=600))")
+        is_due = self._pace is not None and self._pace.is_due(steps=steps, size_bytes=size_bytes)
+        self._looks.begin()
+        return self._looks.due(is_wanted=is_due)
+
+    def on_preemption(self, grace: Duration = 30.0, *, signals: Iterable[str] = SIGNALS) -> SharedPreemption:
+        """Return what notes that the time of this worker is up, to be entered by `with`, in all workers.
+
+        Whichever is told, `due` says so in all of them at the same call, and `requested` with it.
+
+        Args:
+            grace: As for `Checkpoints.on_preemption`.
+            signals: As for `Checkpoints.on_preemption`.
+
+        Raises:
+            UsageError: As `Checkpoints.on_preemption`.
+        """
+        self._require_open()
+        preemption = SharedPreemption(self.save_async, self.wait, self._clock, seconds(grace, "grace"), signals)
+        self._looks.listen(preemption)
+        return preemption
+
     def __repr__(self) -> str:
         closed = ", closed" if self._refusal is not None else ""
         return f"<Worker {self.rank} of {self.size} at {self.where}, epoch {self.epoch}{closed}>"
 
+    def _let_go(self) -> None:
+        self._looks.close()
+
     # -- saving ---------------------------------------------------------------------------------
 
     @contextmanager
-    def _round(self, numbers: int = 1) -> Iterator[None]:
-        """Take one's turn for a call in which all take part, of so many saves.
+    def _round(self, numbers: int = 1) -> Iterator[float]:
+        """Take one's turn for a call in which all take part, of so many saves, and return when it began.
 
         Where this rank has to be told what an earlier save failed with the others are told that it doesn't do its
         part: they count this call, and so does it. A checkpoint that was given up is no reason: all know of it.
@@ -235,10 +285,10 @@ class Worker(Handle):
         with ExitStack() as stack:
             try:
                 try:
-                    stack.enter_context(self._turn())
+                    begun_s = stack.enter_context(self._turn())
                 except CheckpointAbortedError as error:
                     _log.warning("%s: an earlier checkpoint was given up: %s", self.where, error)
-                    stack.enter_context(self._turn())
+                    begun_s = stack.enter_context(self._turn())
             except JournalError as error:
                 if isinstance(error, ClosedError | ForkedError) or type(error) is UsageError:
                     raise  # no call at all: it is closed, or this thread is saving
@@ -246,7 +296,12 @@ class Worker(Handle):
                     self._number += numbers
                     self._rounds.fail(f"an earlier save failed: {short(error)}")
                 raise
-            yield
+            yield begun_s
+
+    def _paced(self, begun_s: float) -> None:
+        """Note that something is saved, and has kept the job from its work since then."""
+        if self._pace is not None:
+            self._pace.saved(self._clock.monotonic_s() - begun_s)
 
     def _captured(
         self, state: Any, words: Callable[[], Said], step: Any, sinks: Sequence[Sink], *, copy: bool
@@ -277,7 +332,7 @@ class Worker(Handle):
         def write(place: Place, base: Manifest | None) -> Written:
             nonlocal is_begun, is_written
             mine = base.said if base is not None else None
-            part = self._part(place, mine, captured, words, progress)
+            part = self._parts.write(place, mine, captured, words, progress)
             is_begun = True
             self._rounds.report(part_report(part, step, None))
             reports = self._rounds.gather()
@@ -303,24 +358,24 @@ class Worker(Handle):
         """Be another rank: write a part, and hear what became of it."""
         place = (self.epoch, self._number)
         try:
-            base = self._standing_on()
-            part = self._part(place, base[1] if base is not None else None, captured, words, progress)
+            base = self._parts.standing_on()
+            part = self._parts.write(place, base[1] if base is not None else None, captured, words, progress)
             report = part_report(part, step, base[0] if base is not None else None)
         except BaseException as error:
-            self._take_back(place)
+            self._parts.take_back(place)
             self._rounds.fail(short(error), told(error, is_written=False) if isinstance(error, FencedError) else None)
             raise
         # What it stands on is looked for anew unless this becomes it: others may have gone on meanwhile.
-        self._is_base_known = False
+        self._parts.look_anew()
         # A report whose reply was lost may be there, and be all that rank 0 waited for.
         with contextlib.suppress(ArchiveUnavailableError):
             self._rounds.report(report)
         try:
             checkpoint = self._heard_of(place)
         except CheckpointAbortedError:
-            self._take_back(place)
+            self._parts.take_back(place)
             raise
-        self._base, self._is_base_known = (place, part), True
+        self._parts.stand_on(place, part)
         return checkpoint
 
     def _heard_of(self, place: Place) -> Checkpoint:
@@ -332,40 +387,3 @@ class Worker(Handle):
                 return self._finder.find(f"{place[0]}.{place[1]}")
             raise
         return self._finder.made(entry)
-
-    def _part(
-        self,
-        place: Place,
-        base: CheckpointManifest | None,
-        captured: Captured,
-        words: Said,
-        progress: Progress | None,
-    ) -> CheckpointManifest:
-        """Write this rank's pack."""
-        digest = self._options.digest or best_digest()
-        bases = [] if base is None else [part_of(base, self.rank, self.size)]
-        said = CheckpointManifest(
-            self._job, *place, self.rank, self._clock.wall_us(), digest, b"",
-            offsets=words.offsets, metadata=words.metadata, metrics=words.metrics, name=words.name,
-            prepared=words.prepared,
-        )  # fmt: skip
-        return write_part(self._objects, said, captured, Known.of(bases, digest), self._options, progress)
-
-    def _standing_on(self) -> tuple[Place, CheckpointManifest] | None:
-        """Return the checkpoint from which this rank's next part takes what hasn't changed; None if it takes none."""
-        if not self._is_base_known:
-            self._base, newest = None, None
-            with contextlib.suppress(JournalError):  # then it is written whole
-                newest = next(self._finder.sound(), None)
-            if newest is not None and newest.epoch > self.epoch:
-                raise FencedError(f"{self.where}: a newer run has epoch {newest.epoch}, not {self.epoch}: close")
-            self._is_base_known = True
-            with contextlib.suppress(JournalError):
-                if newest is not None and newest.id not in self._all.damaged:
-                    self._base = ((newest.epoch, newest.save), newest.manifest.said)
-        return self._base
-
-    def _take_back(self, place: Place) -> None:
-        """Delete this rank's pack of a save that isn't; what can't be is an orphan, and nobody's."""
-        with contextlib.suppress(JournalError):
-            self._objects.delete(names.pack_key(*place, self.rank))

@@ -114,7 +114,9 @@ def page_epoch(key: str) -> int | None:
 RUNS = "runs/"
 ROUNDS = "rounds/"
 _RUN = re.compile(r"runs/[0-9a-f]{32}-(\d{10})", re.ASCII)
-_ROUND = re.compile(r"rounds/(\d{10})/(?:joined-\d{6}|\d{10}-(?:\d{6}|verdict))", re.ASCII)
+LOOK = "look-"
+"""What the keys of rounds that aren't saves' begin with, behind the epoch."""
+_ROUND = re.compile(r"rounds/(\d{10})/(?:joined-\d{6}|(?:look-)?\d{10}-(?:\d{6}|verdict))", re.ASCII)
 
 
 def run_prefix(token_digest: bytes) -> str:
@@ -132,19 +134,19 @@ def joined_key(epoch: int, rank: int) -> str:
     return f"{ROUNDS}{epoch:010d}/joined-{rank:06d}"
 
 
-def round_prefix(epoch: int, number: int) -> str:
-    """Return what the keys of a round begin with."""
-    return f"{ROUNDS}{epoch:010d}/{number:010d}-"
+def round_prefix(epoch: int, number: int, series: str = "") -> str:
+    """Return what the keys of a round begin with. There are two series of rounds: `LOOK` is the other one."""
+    return f"{ROUNDS}{epoch:010d}/{series}{number:010d}-"
 
 
-def report_key(epoch: int, number: int, rank: int) -> str:
+def report_key(epoch: int, number: int, rank: int, series: str = "") -> str:
     """Return the object key of what a rank says in a round."""
-    return f"{round_prefix(epoch, number)}{rank:06d}"
+    return f"{round_prefix(epoch, number, series)}{rank:06d}"
 
 
-def verdict_key(epoch: int, number: int) -> str:
+def verdict_key(epoch: int, number: int, series: str = "") -> str:
     """Return the object key of how a round ends."""
-    return f"{round_prefix(epoch, number)}verdict"
+    return f"{round_prefix(epoch, number, series)}verdict"
 
 
 def run_epoch(key: str) -> int | None:

@@ -245,14 +245,14 @@ def test_a_part_that_cannot_be_said_in_the_background_leaves_all_in_step(job: Jo
         name = "n" * 300 if worker.rank == 1 else None
         with pytest.raises(journalkit.errors.UsageError if worker.rank == 1 else CheckpointAbortedError):
             worker.save({}, name=name)
-        part = worker._part
+        write = worker._parts.write
 
         def broken(*_: Any) -> Any:
-            worker._part = part  # type: ignore[method-assign]
+            worker._parts.write = write  # type: ignore[method-assign]
             raise KeyValueError("a checkpoint can't say that")
 
         if worker.rank == 1:
-            worker._part = broken  # type: ignore[method-assign]
+            worker._parts.write = broken  # type: ignore[method-assign]
         worker.save_async({}).join()
         with pytest.raises(KeyValueError if worker.rank == 1 else CheckpointAbortedError, match="can't say that"):
             worker.save({})

@@ -63,7 +63,8 @@ def test_a_report_of_another_round_or_rank_is_damage() -> None:
 def test_keys_of_runs_tell_their_epochs() -> None:
     """Of which they are swept; others are nobody's business."""
     keys = [names.run_key(bytes(16), 7), names.joined_key(7, 1), names.report_key(7, 2, 1), names.verdict_key(7, 2)]
-    assert [names.run_epoch(key) for key in keys] == [7] * 4
+    keys += [names.report_key(7, 2, 1, names.LOOK), names.verdict_key(7, 2, names.LOOK)]
+    assert [names.run_epoch(key) for key in keys] == [7] * 6
     for other in ("runs/x", "rounds/7/1", names.head_key(7), f"{keys[2]}x"):
         assert names.run_epoch(other) is None
 
