@@ -14,7 +14,8 @@ From below:
     sinks sink_files sink_sql          outputs that appear with a checkpoint
     lease preemption                   who runs the job, and for how long still
     keyed assembling merging           state of several workers, divided and put together
-    rounds agreeing                    how they agree
+    rounds agreeing together parts     how they agree, load and write their parts
+    looks                              and at which step they save
     contents differing watching        what differs between two; what is published, as it happens
     looking                            the part of a handle that finds and compares
     checkpoints checkpoint background  what a program holds; made by open, on a handle

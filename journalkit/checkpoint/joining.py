@@ -12,7 +12,7 @@ from journalkit.checkpoint.documents import decoded
 from journalkit.checkpoint.finder import Finder
 from journalkit.checkpoint.heads import newest_head
 from journalkit.checkpoint.keyed import check_rank
-from journalkit.checkpoint.looking import Looks
+from journalkit.checkpoint.looks import Looks
 from journalkit.checkpoint.manifests import Manifests
 from journalkit.checkpoint.open import HOUR_S, check_writing, saver_on
 from journalkit.checkpoint.pacing import Pace, When

@@ -127,8 +127,8 @@ class Looks:
 
     def step(self) -> float:
         """Look once; return after how many seconds to do so again."""
-        if self._failure is not None:
-            return self._every_s
+        if self._failure is not None or self._end is not None:
+            return self._every_s  # all have heard that they end: there is nothing more to agree on
         begun_s = self._clock.monotonic_s()
         with self._changed:
             calls = self._calls

@@ -274,3 +274,33 @@ def test_files_go_to_a_directory_as_well(place: Place, tmp_path: Path) -> None:
         assert (tmp_path / "out" / "2026" / "11" / "part-1.csv").read_bytes() == b"a,b\n"
         assert (tmp_path / "out" / "large").read_bytes() == large
         files.close()
+
+
+def test_rows_that_a_table_refuses_are_told_and_keep_nobody_waiting(tmp_path: Path) -> None:
+    """As long as the error is kept, too: the batch is in none of its parts there, and is committed again."""
+    sql = sql_sink(tmp_path / "db")
+    sql.add((1, "a"))
+    handle = sql.prepare()
+    connection = sqlite3.connect(tmp_path / "db")
+    connection.execute("ALTER TABLE outputs RENAME TO others")
+    with pytest.raises(sqlite3.OperationalError) as kept:
+        sql.commit(handle)
+    connection.execute("ALTER TABLE others RENAME TO outputs")
+    connection.close()
+    other = sql_sink(tmp_path / "db")
+    other.recover([handle])
+    sql.commit(handle)
+    assert rows(tmp_path / "db") == [(1, "a")]
+    assert "no such table" in str(kept.value)
+
+
+def test_a_staged_file_that_is_removed_while_it_is_committed_is_told(tmp_path: Path) -> None:
+    """By somebody else, since nobody who goes on does that before all is committed."""
+    outputs = SimulatedBucket()
+    files = files_sink(outputs)
+    files.write("a", b"1")
+    handle = files.prepare()
+    outputs.before = lambda _who, operation, _key: outputs._objects.clear() if operation == "get" else None
+    with pytest.raises(CorruptionError, match="a staged file was removed"):
+        files.commit(handle)
+    assert outputs.contents() == {}

@@ -13,6 +13,8 @@ import pytest
 
 import journalkit
 from journalkit.checkpoint.heads import HeadWriter
+from journalkit.checkpoint.rounds import StorageRounds
+from journalkit.clock import SystemClock
 from journalkit.errors import (
     ArchiveUnavailableError,
     CheckpointAbortedError,
@@ -22,6 +24,7 @@ from journalkit.errors import (
     UnknownOutcomeError,
 )
 from journalkit.format import names
+from journalkit.testing import SimulatedBucket
 from tests.unit.workers.conftest import Gathering, Job
 
 
@@ -259,3 +262,36 @@ def test_a_part_that_cannot_be_said_in_the_background_leaves_all_in_step(job: Jo
         return worker.save({}).id
 
     assert job.run(2, live) == ["1.4", "1.4"]
+
+
+def test_a_verdict_that_says_nothing_of_what_to_load_is_damage(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded by it."""
+
+    def live(worker: journalkit.Worker) -> Any:
+        if worker.rank == 1:
+            asked = worker._rounds.verdict
+            monkeypatch.setattr(worker._rounds, "verdict", lambda: (asked(), {"outputs": True})[1])
+            with pytest.raises(CorruptionError, match="doesn't say what to load"):
+                worker.load_latest()
+            return None
+        return worker.load_latest()
+
+    assert job.run(2, live) == [None, None]
+
+
+def test_a_report_that_is_listed_and_not_there_yet_is_waited_for() -> None:
+    """Some storage lists what it doesn't give yet."""
+    bucket = SimulatedBucket()
+    ranks = [
+        StorageRounds(bucket.handle(), SystemClock(), epoch=1, rank=rank, size=2, patience_s=30, check=list)
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        rank.report({"rank": 7})
+    get, given = ranks[0]._objects.get, iter([None])
+
+    def late(key: str, **options: Any) -> Any:
+        return next(given, get(key, **options))
+
+    ranks[0]._objects.get = late  # type: ignore[method-assign]
+    assert ranks[0].gather() == [{"rank": 7}] * 2

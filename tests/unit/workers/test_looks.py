@@ -160,6 +160,10 @@ def test_of_several_whose_time_is_up_the_shortest_counts() -> None:
     assert (first.reason, second.reason) == ("second", "second")
     for each in (first, second):
         assert 0 < each.remaining_s <= 20
+    # Nobody looks any more, so nobody waits for one that has ended.
+    count = pair.bucket.operation_count
+    assert pair.looks[0].step() == 5.0
+    assert (pair.bucket.operation_count, pair.looks[0].due(is_wanted=True)) == (count, True)
 
 
 def test_one_that_listens_to_nothing_ends_with_the_others() -> None:
