@@ -10,8 +10,12 @@ From below:
     retention pacing                   what to keep, when to save: pure
     sweeping needed                    what nobody needs, and its end
     restoring                          an older one as the newest again
+    address sharing save_words         where a process finds the place, the state and its orders
+    save_child outside writes          that process; who speaks to it; which of the two writes
     saver finder                       the writer: save, publish, sweep; and what finds and checks
     sinks sink_files sink_sql          outputs that appear with a checkpoint
+    board boards board_url             where a lease is said: in the place, or
+    board_etcd board_nats              on one key elsewhere
     lease preemption                   who runs the job, and for how long still
     keyed assembling merging           state of several workers, divided and put together
     rounds agreeing together parts     how they agree, load and write their parts

@@ -91,7 +91,7 @@ class Contents:
         """Yield lengths of pieces behind one another, and whether both have the same there; as far as both go."""
         with ExitStack() as stack:
             mine, others = (
-                stack.enter_context(closing(side.reader.pieces(content.index)))  # type: ignore[type-var]
+                stack.enter_context(closing(side.reader.pieces(content.index)))
                 for side, content in zip(self._sides, (before, after), strict=True)
             )
             yield from _aligned(mine, others)

@@ -13,7 +13,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from journalkit.checkpoint import save_words
 from journalkit.checkpoint.address import Address
@@ -107,7 +107,8 @@ class Outside:
         with self._one:
             self._refuse_closed()
             leaves = tuple(
-                Shared(self.buffers.place(leaf.view), len(leaf.view), leaf.is_array) for leaf in captured.leaves
+                Shared(self.buffers.place(cast(memoryview, leaf.view)), leaf.size_bytes, leaf.is_array)
+                for leaf in captured.leaves
             )
             stands_on = (*base.place, base.manifest_digest) if base is not None else None
             return self._asked(Order(said, captured.tree, leaves, stands_on), progress)

@@ -78,6 +78,11 @@ class Captured:
     _buffers: Buffers | None = field(default=None, repr=False)
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether something of it isn't in memory, and can be read by this process alone."""
+        return any(isinstance(leaf.view, Stream) for leaf in self.leaves)
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes there are in all."""
         return sum(leaf.size_bytes for leaf in self.leaves) + (len(self.tree) if isinstance(self.tree, bytes) else 0)
@@ -97,9 +102,9 @@ class Buffers:
     `remembered` is what saves have found out of what doesn't change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: Remembered | None = None) -> None:
         self._free: list[memoryview] = []
-        self.remembered = Remembered()
+        self.remembered = remembered if remembered is not None else Remembered()
 
     def take(self, size_bytes: int) -> memoryview:
         """Return memory of that size, of an earlier capture if there is any that fits."""
@@ -143,7 +148,10 @@ def capture(
     Complexity:
         O(number of values), and a copy of the long bytes if one is asked for. O(1) for a store.
     """
-    walk = _Capture(copy, buffers if buffers is not None else Buffers(), fs, worker)
+    if buffers is None or not copy:
+        # What nothing is given back to isn't taken from: a file's bytes are read into memory of their own.
+        buffers = Buffers(buffers.remembered if buffers is not None else None)
+    walk = _Capture(copy, buffers, fs, worker)
     try:
         data = encode_tree(walk.node(state, (), 1))
         tree: bytes | int = data

@@ -35,10 +35,10 @@ def of_state(
     outside: Outside | None,
     entry: Entry,
 ) -> Write:
-    """Return what writes a captured state: by the process outside, if there is one."""
+    """Return what writes a captured state: by the process outside, if there is one, and it can be had there."""
 
     def write(place: Place, base: Manifest | None) -> Written:
-        if outside is not None:
+        if outside is not None and not captured.is_streamed:
             stands_on = entry((base.said.epoch, base.said.save)) if base is not None else None
             by_whom = partial(outside.write_checkpoint, base=stands_on)
         else:

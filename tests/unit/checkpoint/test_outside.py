@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit.errors import (
     ArchiveUnavailableError,
     CheckpointAbortedError,
@@ -258,3 +260,22 @@ def test_what_can_not_be_said_is_refused_before_anything_is_written(
         job.save_async(state(1), offsets={"long": bytes(20_000)}).wait()
     assert place.data() == before
     assert len(children.started) == 1
+
+
+def test_a_state_with_a_store_is_written_by_its_own_process(
+    place: Place, children: Children, store: journalkit.Store, tmp_path: Path
+) -> None:
+    """Nobody else can read its tables and what is in its memory; the next state goes to the other process again."""
+    job = place.open(outside=children.begin)
+    (child,) = children.started
+    heard = list[bytes]()
+    child.send = lambda data, pause, send=child.send: (heard.append(data), send(data, pause))
+    saved = job.save_async({"db": store, "long": LONG * b"x"}).wait()
+    assert saved is not None
+    with saved.load(lazy=True)["db"].restore(tmp_path / "state") as restored:
+        assert dict(restored) == dict(store)
+    assert not heard
+    checkpoint = job.save_async(a_lot(1)).wait()
+    assert checkpoint is not None
+    assert heard
+    assert same(checkpoint.load(), a_lot(1))

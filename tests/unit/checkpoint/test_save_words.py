@@ -25,7 +25,7 @@ from journalkit.runtime import talk
 from journalkit.testing import SimulatedDisk
 
 SAID = CheckpointManifest(
-    b"j" * 16, 3, 4, 0, 5, "sha256", b"", (), (), {("a", 1): {2}}, [None, 1.5], {"loss": 0.5}, "x", {"sink": b"y"}
+    b"j" * 16, 3, 4, 0, 5, "sha256", b"", (), (), {("a", 1): {2}}, [None, 1.5], {"loss": 0.5}, "x", {"sink": [b"y"]}
 )
 
 

@@ -252,3 +252,13 @@ def test_memory_that_is_locked_stays(memory: SharedMemory, monkeypatch: pytest.M
     memory.abandon()
     with pytest.raises(OSError, match="Bad file descriptor"):
         memory.map(0, mmap.PAGESIZE)
+
+
+def test_a_save_that_is_waited_for_takes_nothing_of_it(memory: SharedMemory, tmp_path: Path) -> None:
+    """Nobody would give it back: a job that saves so again and again would fill the machine."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(MIB))
+    buffers = SharedBuffers(memory)
+    for _ in range(3):
+        capture({"file": path}, copy=False, buffers=buffers).release()
+    assert used_bytes(memory) == 0
