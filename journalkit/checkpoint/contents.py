@@ -9,7 +9,7 @@ by blocks      arrays that are divided among another number of workers, of which
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from math import prod
 from typing import Final
@@ -67,6 +67,16 @@ class Contents:
             return True, 0
         return False, _differing(mine, others)
 
+    def added(self, before: Sequence[Content], after: Sequence[Content]) -> int:
+        """Return how many bytes of what lies in several pieces now lie in chunks that none of them had before.
+
+        Where digests are of two kinds as many pieces are read, one beside the other. Raises as `compared`.
+        """
+        if not self._is_one_digest and len(before) == len(after):
+            return sum(self.compared(one, other)[1] for one, other in zip(before, after, strict=True))
+        mine = self._lengths(before, 0) if self._is_one_digest else {}
+        return sum(length for digest, length in self._lengths(after, 1).items() if digest not in mine)
+
     def divided(self, shard: ShardNode, steps: Steps) -> int:
         """Return how many bytes of an array that both have lie in blocks that aren't the same.
 
@@ -83,6 +93,12 @@ class Contents:
         return prod(shard.shape) * _item_bytes(shard)
 
     # -- within ---------------------------------------------------------------------------------
+
+    def _lengths(self, contents: Sequence[Content], side: int) -> dict[bytes, int]:
+        """Return how long each chunk is, by its digest."""
+        listed = [self._listed(each, side) for each in contents if isinstance(each, Chunked)]
+        pairs = (pair for each in listed for pair in zip(_digests(each), each.lengths(), strict=True))
+        return dict(pairs)
 
     def _listed(self, content: Chunked, side: int) -> ChunkList:
         return self._sides[side].said.chunked[content.index]

@@ -24,12 +24,14 @@ from journalkit.checkpoint.loading import Manifest
 from journalkit.checkpoint.tree import Steps
 from journalkit.errors import KeyValueError
 from journalkit.format.nodes import (
+    COMPOUND,
     NODES,
     ArrayNode,
     BytesNode,
     FileNode,
     GroupsNode,
     ShardNode,
+    StoreNode,
     TensorNode,
     content_of,
     walk,
@@ -40,7 +42,7 @@ _PLAIN_KIND: Final = re.compile(r"[<|]([biufc])(\d{1,2})", re.ASCII)
 _NUMBERS: Final = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 _MAPS: Final = (dict, OrderedDict)
 _WORDS: Final = {type(None): "none", str: "text"}
-_LONG: Final = (*NODES, GroupsNode, ShardNode, bytes)
+_LONG: Final = (*NODES, *COMPOUND, bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,9 @@ class _Pair:
             is_same, differing = self._groups(before, after)
         elif isinstance(before, ShardNode) and isinstance(after, ShardNode):
             is_same, differing = self._shards(before, after, steps)
-        elif isinstance(before, (GroupsNode, ShardNode)) or isinstance(after, (GroupsNode, ShardNode)):
+        elif isinstance(before, StoreNode) and isinstance(after, StoreNode):
+            is_same, differing = self._stores(before, after)
+        elif isinstance(before, COMPOUND) or isinstance(after, COMPOUND):
             is_same, differing = False, self._size(after, 1)
         else:
             is_same, differing = self._contents.compared(_content(before), _content(after))
@@ -191,6 +195,12 @@ class _Pair:
         differing = self._contents.divided(after, steps)
         return not differing, differing
 
+    def _stores(self, before: StoreNode, after: StoreNode) -> tuple[bool, int]:
+        mine, others = ([table.content for table in store.tables] for store in (before, after))
+        differing = self._contents.added(mine, others)
+        is_alike = (before.store, before.codec, before.metadata) == (after.store, after.codec, after.metadata)
+        return is_alike and before.lsn == after.lsn and not differing, differing
+
     def _size(self, value: Any, side: int) -> int:
         """Return how many bytes are below a place that may be long."""
         if isinstance(value, ShardNode) and isinstance(value.array, Pieces):
@@ -215,6 +225,8 @@ def words_of(value: Any) -> str:
         return value.kind
     if isinstance(value, FileNode):
         return f"file {value.name}"
+    if isinstance(value, StoreNode):
+        return f"store at LSN {value.lsn}"
     if isinstance(value, GroupsNode):
         return f"keyed, {value.groups} groups"
     if isinstance(value, ShardNode):

@@ -5,7 +5,8 @@
 
 What JSON has no word for, besides the forms of `jsonform`:
 
-    {"$file": {"path": "files/...", "is": "array", ...}}     array, scalar, tensor, bytes, bytearray, memoryview, file
+    {"$file": {"path": "files/...", "is": "array", ...}}     array, scalar, tensor, bytes, bytearray, memoryview, file;
+                                                             store: its directory, for `journalkit.open`
     {"$ordered": [[key, value], ...]}                        an OrderedDict
     {"$keyed": {"groups": 128, "entries": [[key, value], ...]}}
     {"$shard": {"shape": [...], "offset": [...], "array": {...}}}
@@ -20,7 +21,7 @@ import json
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,7 @@ from journalkit.cli import jsonform
 from journalkit.cli.checkpoint_words import summary
 from journalkit.cli.npy import npy_header
 from journalkit.cli.safe_names import SafeNames
+from journalkit.clock import SystemClock
 from journalkit.errors import CorruptionError, JournalError, StorageError, UsageError
 from journalkit.format.malformed import MalformedError
 from journalkit.format.nodes import (
@@ -46,6 +48,7 @@ from journalkit.format.nodes import (
     FileNode,
     GroupsNode,
     ShardNode,
+    StoreNode,
     TensorNode,
     content_of,
 )
@@ -53,6 +56,8 @@ from journalkit.format.values import SCALARS
 from journalkit.fs.atomic import place_file, write_all
 from journalkit.fs.full import is_full, store_full
 from journalkit.fs.interface import FileSystem, ReadableFileSystem
+from journalkit.recovery.restoring import write_store
+from journalkit.runtime.place import caller
 
 STATE: Final = "state.json"
 _FILES: Final = "files"
@@ -178,6 +183,8 @@ class _Export:
         if kind is FileNode:
             parts = self._pieces(value.content)
             return self._reference(self._names.of_file(value.name), parts, {"is": "file", "name": value.name})
+        if kind is StoreNode:
+            return self._store(value, steps)
         if kind is BytesNode:
             parts = self._pieces(value.content)
             return self._reference(self._names.of_place(steps, ".bin"), parts, {"is": value.kind})
@@ -220,11 +227,32 @@ class _Export:
             return self._reference(self._names.of_place(steps, ".bin"), self._pieces(content), words)
         return self._reference(self._names.of_place(steps, ".npy"), self._behind(header, content), words)
 
+    def _store(self, node: StoreNode, steps: Steps) -> Any:
+        """Make a store's directory of it."""
+        path = f"{_FILES}/{self._names.of_place(steps, '')}"
+        directory = os.path.join(self._directory, path)
+        size_bytes = sum(self._manifest.reader.length(table.content.index) for table in node.tables)
+        # Written by nobody but this, whatever the file system's locks are worth; who opens it is asked then.
+        trusted = self._fs.filesystem_type(self._directory)
+        write_store(
+            self._fs,
+            directory,
+            node,
+            lambda table: self._pieces(table.content),
+            SystemClock(),
+            size_bytes=size_bytes,
+            opened_at=caller(),
+            trust_filesystem=trusted,
+        )
+        self._done.files += len(node.tables) + 1
+        self._done.size_bytes += size_bytes
+        return {"$file": {"path": path, "is": "store", "lsn": node.lsn, "size_bytes": size_bytes}}
+
     def _behind(self, header: bytes, content: Content) -> Iterable[memoryview]:
         yield memoryview(header)
         yield from self._pieces(content)
 
-    def _pieces(self, content: Content) -> Iterable[memoryview]:
+    def _pieces(self, content: Content) -> Generator[memoryview, None, None]:
         if isinstance(content, Chunked):
             for piece in self._manifest.reader.pieces(content.index):
                 yield piece

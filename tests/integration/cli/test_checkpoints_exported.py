@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit import Keyed, Shard, open_checkpoints
 from journalkit.checkpoint.checkpoint import Checkpoint
 from journalkit.cli import exporting, jsonform
@@ -107,6 +108,26 @@ def test_all_of_a_state_is_in_files(run: Callable[..., Ran], job: Path, tmp_path
     shard = state["shard"]["$shard"]
     assert (shard["shape"], shard["offset"], np.load(file_of(shard["array"])).tolist()) == ([10], [5], list(range(5)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "job", "out"]
+
+
+def test_a_store_is_written_as_the_store_that_it_was(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """A directory that `journalkit.open` takes, and `verify` finds nothing wrong with; each has a name of its own."""
+    with journalkit.open(tmp_path / "state") as store, open_checkpoints(tmp_path / "job") as checkpoints:
+        store.update(dict.fromkeys(range(500), b"x" * 100))
+        store.compact()
+        store.put("last", 1)
+        checkpoints.save({"db": store, "d": {"b": store.view()}, "n": 1})
+        expected = dict(store)
+    ran = run("checkpoints", "restore", tmp_path / "job", "latest", "--to", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    told, state = exported(tmp_path / "out")
+    for found in (state["db"], state["d"]["b"]):
+        directory = tmp_path / "out" / found["$file"]["path"]
+        assert found["$file"]["is"] == "store"
+        assert run("verify", directory).code == 0
+        with journalkit.open(directory, create=False) as store:
+            assert (dict(store), store.lsn) == (expected, found["$file"]["lsn"])
+    assert told["state"]["n"] == 1
 
 
 def test_the_place_is_only_read_and_its_job_goes_on(run: Callable[..., Ran], job: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import journalkit
 from journalkit import Keyed, Shard
 from journalkit.checkpoint import chunks
 from journalkit.checkpoint.contents import blocks_of
@@ -229,3 +231,29 @@ def test_blocks_are_all_of_an_array_and_each_is_small(shape: tuple[int, ...], it
         counted[region] += 1
         assert counted[region].size * item_bytes <= max(most_bytes, item_bytes)
     assert (counted == 1).all()
+
+
+def test_stores_are_compared_by_their_tables(place: Place, store: journalkit.Store) -> None:
+    """What both have isn't counted; a moment without anything new is the same."""
+    job = place.open(digest="sha256")
+    job.save({"db": store})
+    job.save({"db": store.view()})
+    store.put("new", b"x" * 1000)
+    job.save({"db": store})
+    job.save({"db": b"no store any more"})
+    assert not job.diff("1.1", "1.2").state
+    (change,) = job.diff("1.1", "1.3").state
+    before, after = (f"store at LSN {lsn}" for lsn in (store.lsn - 1, store.lsn))
+    assert (change.what, change.before, change.after) == ("changed", before, after)
+    assert 1000 < change.differing_bytes < change.size_bytes
+    (change,) = job.diff("1.3", "1.4").state
+    assert (change.before, change.after) == (f"store at LSN {store.lsn}", "bytes")
+    other = Place(seed=5)
+    with closing(other.open(digest="blake3")) as elsewhere:
+        elsewhere.save({"db": store})
+        assert not elsewhere.diff(job.get("1.3"), "latest").state
+        store.compact(full=True)
+        elsewhere.save({"db": store})
+        (change,) = elsewhere.diff(job.get("1.3"), "latest").state
+        assert change.differing_bytes == change.size_bytes
+    other.end()
